@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Lines for people on stderr. Warnings are prefixed "warning:"; control characters from foreign text are escaped.
+#pragma once
+
+#include <string>
+
+namespace moe {
+
+void log_info(const std::string& line);
+void log_warning(const std::string& line);
+/// Silences log_info (--quiet); warnings stay.
+void set_quiet(bool quiet);
+
+}  // namespace moe
