@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Pointwise activations and their gated forms (Shazeer 2020, arXiv:2002.05202). GELU: Hendrycks and Gimpel, arXiv:1606.08415.
+#include "moe/kernels/ref/ref.h"
+
+namespace moe::ref {
+namespace {
+
+template <class T>
+struct ValueAndSlope {
+  T value, slope;
+};
+
+// f(x) and f'(x). The order of operations is part of the contract.
+template <class T>
+ValueAndSlope<T> activate(T x, Activation kind) {
+  using namespace math_constants;
+  switch (kind) {
+    case Activation::relu: return {x < T(0) ? T(0) : x, x > T(0) ? T(1) : T(0)};
+    case Activation::sigmoid: {
+      const T s = sigmoid_(x);
+      return {s, s * (T(1) - s)};
+    }
+    case Activation::silu: {
+      const T s = sigmoid_(x);
+      return {x * s, s * std::fma(x, T(1) - s, T(1))};
+    }
+    case Activation::gelu_tanh: {
+      const bool f32 = sizeof(T) == 4;
+      const T c = f32 ? T(kSqrt2OverPi) : T(0.79788456080286535588), c1 = f32 ? T(kGeluCubic) : T(0.044715), c3 = f32 ? T(kGeluCubic3) : T(0.134145);
+      const T square = x * x, u = c * std::fma(c1 * square, x, x), t = tanh_(u), half = T(0.5) * x;
+      const T value = half * (T(1) + t);
+      const T slope = std::fma(half * std::fma(-t, t, T(1)), c * std::fma(c3, square, T(1)), T(0.5) * (T(1) + t));
+      return {value, slope};
+    }
+    case Activation::gelu_erf: {
+      const bool f32 = sizeof(T) == 4;
+      const T root = f32 ? T(kSqrtHalf) : T(0.70710678118654752440), density = f32 ? T(kInvSqrt2Pi) : T(0.39894228040143267794);
+      const T phi = T(0.5) * (T(1) + erf_(x * root));
+      return {x * phi, std::fma(x, density * exp_(T(-0.5) * (x * x)), phi)};
+    }
+  }
+  return {};
+}
+
+template <class T>
+void act_fwd(MatView y, MatView x, Activation kind) {
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (int64_t i = 0; i < x.cols; ++i) y.at<T>(t, i) = activate(x.at<T>(t, i), kind).value;
+}
+
+template <class T>
+void act_bwd(MatView dx, MatView dy, MatView x, Activation kind) {
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (int64_t i = 0; i < x.cols; ++i) dx.at<T>(t, i) = std::fma(dy.at<T>(t, i), activate(x.at<T>(t, i), kind).slope, dx.at<T>(t, i));
+}
+
+// Column of gate i in the alternating panels; its up partner is 16 further.
+int64_t gate_column(int64_t i) { return i / 16 * 32 + i % 16; }
+
+template <class T>
+void gated_act_fwd(MatView h_RF, MatView gu, Activation kind) {
+  for (int64_t r = 0; r < h_RF.rows; ++r)
+    for (int64_t i = 0; i < h_RF.cols; ++i) {
+      const T *gate = gu.row<T>(r) + gate_column(i), up = gate[16];
+      h_RF.at<T>(r, i) = activate(*gate, kind).value * up;
+    }
+}
+
+template <class T>
+void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind) {
+  for (int64_t r = 0; r < dh_RF.rows; ++r)
+    for (int64_t i = 0; i < dh_RF.cols; ++i) {
+      const T *gate = gu.row<T>(r) + gate_column(i), up = gate[16], dh = dh_RF.at<T>(r, i);
+      T* dgate = dgu.row<T>(r) + gate_column(i);
+      const ValueAndSlope<T> f = activate(*gate, kind);
+      dgate[0] = std::fma(dh * up, f.slope, dgate[0]);
+      dgate[16] = std::fma(dh, f.value, dgate[16]);
+    }
+}
+
+}  // namespace
+
+template <class T>
+void install_activation(Kernels& k) {
+  k.act_fwd = act_fwd<T>;
+  k.act_bwd = act_bwd<T>;
+  k.gated_act_fwd = gated_act_fwd<T>;
+  k.gated_act_bwd = gated_act_bwd<T>;
+}
+template void install_activation<float>(Kernels&);
+template void install_activation<double>(Kernels&);
+
+}  // namespace moe::ref
