@@ -39,6 +39,10 @@ class Fs {
 /// The POSIX back end.
 Fs& real_fs();
 
+/// Throws the Error of a failed system call: "[fs] cannot write runs/x: No space left on device; the disk is full, ...".
+/// Back ends use it, so that an injected failure reads like a real one.
+[[noreturn]] void throw_io_error(std::string_view action, const std::string& path, int error_number);
+
 // ---- What the rest of the program calls -----------------------------------------------------------------------
 bool exists(const std::string& path);
 bool is_directory(const std::string& path);
