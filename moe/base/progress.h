@@ -22,7 +22,7 @@ class ProgressLine {
   /// Writes to fd 2. plain_every_seconds: at most one plain line in that time, always the first and the last.
   explicit ProgressLine(Style style = Style::automatic, double plain_every_seconds = 5, Clock& clock = real_clock());
   ~ProgressLine();
-  /// Shows text (no newline; cut to the terminal's width). force: print even when too soon, as for a last step.
+  /// Shows text (one line; cut to the terminal's width). force: print even when too soon, as for a last step.
   void update(const std::string& text, bool force = false);
   /// Prints a whole line above the progress line.
   void note(const std::string& text);
@@ -30,10 +30,13 @@ class ProgressLine {
   void finish();
 
  private:
+  void show(const std::string& text);
+
   Style style_;
   double every_seconds_, last_seconds_ = -1e300;
   Clock& clock_;
   bool open_ = false;
+  std::string waiting_;  // came too soon after the last line; finish() shows it
 };
 
 /// "[####------]" of the given width; "#" only in plain ASCII, so that it reads in every terminal.

@@ -17,6 +17,7 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
 uint64_t stable_hash(std::string_view bytes, uint64_t seed = 0);
 
 /// The stream of draws of one purpose ("dropout.attn", layer 3) at one optimiser step. Cheap to make and copy.
+/// Draws differ for every index of 64 bits and every column of 32 bits.
 class RngStream {
  public:
   RngStream(uint64_t seed, uint64_t step, std::string_view purpose, int64_t layer = 0);
@@ -29,6 +30,8 @@ class RngStream {
   uint64_t below(uint64_t n, int64_t index, int64_t column) const;
 
  private:
+  std::array<uint32_t, 4> counter(int64_t index, int64_t column) const;
+
   std::array<uint32_t, 2> key_;
   uint32_t step_;
 };
