@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+#include "moe/kernels/cpu/cpu.h"
+
+namespace moe {
+
+void cpu_install_rope(Kernels&, CpuTarget) {}
+
+}  // namespace moe
