@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// Finding and verifying checkpoints (see checkpoint.h).
+#include <algorithm>
+
+#include "moe/base/error.h"
+#include "moe/base/mmap_file.h"
+#include "moe/base/str.h"
+#include "moe/io/checkpoint.h"
+#include "moe/io/checkpoint_name.h"
+#include "moe/io/checksum.h"
+#include "moe/io/safetensors.h"
+
+namespace moe {
+namespace {
+
+constexpr size_t kMaxProblems = 64;
+constexpr size_t kMaxTensorsNamed = 16;
+
+/// Names the tensors of a damaged safetensors file that touch a damaged block, or says why its
+/// header cannot tell.
+void name_tensors(const std::string& path, const std::vector<bool>& damaged,
+                  CheckpointProblem& problem) {
+  if (!ends_with(path, ".safetensors")) return;
+  try {
+    const SafetensorsFile file(path);
+    size_t touched = 0;
+    for (const SafetensorsEntry& entry : file.entries()) {
+      bool hit = false;
+      for (uint64_t block = entry.offset / FileChecksum::kBlockBytes;
+           !hit && block * FileChecksum::kBlockBytes < entry.offset + entry.bytes; ++block)
+        hit = damaged[block];
+      if (hit && ++touched <= kMaxTensorsNamed) problem.tensors.push_back(entry.name);
+    }
+    if (touched > kMaxTensorsNamed)
+      problem.reason += str("; ", touched - kMaxTensorsNamed, " more tensors are touched");
+  } catch (const Error& error) {
+    problem.reason += str("; ", error.what());
+  }
+}
+
+CheckpointProblem problem_at(const std::string& file, uint64_t offset, std::string reason) {
+  return {.file = file, .offset = offset, .reason = std::move(reason), .tensors = {}};
+}
+
+/// Appends at most one problem.
+void verify_file(const std::string& folder, const Manifest::File& wanted,
+                 std::vector<CheckpointProblem>& problems) {
+  const std::string path = join_path(folder, wanted.name);
+  const FileChecksum& checksum = wanted.checksum;
+  if (!exists(path)) {
+    problems.push_back(problem_at(wanted.name, 0, "the file is missing"));
+    return;
+  }
+  const MmapFile file(path);
+  const auto bytes = file.bytes();
+  if (bytes.size() != checksum.bytes) {
+    problems.push_back(problem_at(
+        wanted.name, std::min<uint64_t>(bytes.size(), checksum.bytes),
+        str("the file has ", bytes.size(), " bytes, the manifest says ", checksum.bytes)));
+    name_tensors(path, std::vector<bool>(bytes.size() / FileChecksum::kBlockBytes + 1),
+                 problems.back());
+    return;
+  }
+  if (xxh3_128_hex(bytes) == checksum.xxh3_128) return;
+
+  std::vector<bool> damaged(checksum.blocks_xxh3_64.size());
+  for (size_t i = 0; i < damaged.size(); ++i) {
+    const size_t begin = i * FileChecksum::kBlockBytes;
+    const size_t n = std::min<size_t>(FileChecksum::kBlockBytes, bytes.size() - begin);
+    damaged[i] = xxh3_64(bytes.subspan(begin, n)) != checksum.blocks_xxh3_64[i];
+  }
+  const auto first = size_t(std::find(damaged.begin(), damaged.end(), true) - damaged.begin());
+  const auto n_damaged = std::count(damaged.begin(), damaged.end(), true);
+  problems.push_back(problem_at(wanted.name,
+                                first == damaged.size() ? 0 : first * FileChecksum::kBlockBytes,
+                                str("the content differs from its checksum in ", n_damaged, " of ",
+                                    damaged.size(), " blocks of 1 MiB")));
+  name_tensors(path, damaged, problems.back());
+}
+
+}  // namespace
+
+std::string CheckpointProblem::text() const {
+  std::string line = str(printable(file), ": at byte ", offset, ": ", reason);
+  for (size_t i = 0; i < tensors.size(); ++i)
+    line += str(i ? ", " : "; tensors: ", printable(tensors[i]));
+  return line;
+}
+
+std::vector<CheckpointProblem> verify_checkpoint(const std::string& folder) {
+  std::vector<CheckpointProblem> problems;
+  /// An Error of a check is a problem of that file.
+  const auto check = [&](std::string_view file, const auto& checks) {
+    try {
+      checks();
+    } catch (const Error& error) {
+      problems.push_back(problem_at(std::string(file), 0, error.what()));
+    }
+  };
+  check(kManifestName, [&] {
+    const Manifest manifest = read_manifest(folder);
+    const auto name = parse_checkpoint_name(file_name(folder));
+    MOE_CHECK(!name || name->step == manifest.step, "it is of step ", manifest.step,
+              ", not of the folder's");
+    for (const Manifest::File& wanted : manifest.files)
+      if (problems.size() < kMaxProblems)
+        check(wanted.name, [&] { verify_file(folder, wanted, problems); });
+  });
+  return problems;
+}
+
+std::vector<CheckpointFolder> list_checkpoints(const std::string& run_folder) {
+  const std::string folder = checkpoints_folder(run_folder);
+  std::vector<CheckpointFolder> found;
+  if (!is_directory(folder)) return found;
+  for (const std::string& name : list_directory(folder))
+    if (const auto parsed = parse_checkpoint_name(name);
+        parsed && parsed->kind == CheckpointName::Kind::final)
+      found.push_back({join_path(folder, name), parsed->step});
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.step < b.step; });
+  return found;
+}
+
+NewestCheckpoint newest_valid_checkpoint(const std::string& run_folder) {
+  std::vector<CheckpointFolder> candidates = list_checkpoints(run_folder);
+  // Those that were moved aside for a save of the same step come right behind that step's own
+  // folder.
+  const std::string folder = checkpoints_folder(run_folder);
+  if (is_directory(folder))
+    for (const std::string& name : list_directory(folder))
+      if (const auto parsed = parse_checkpoint_name(name);
+          parsed && parsed->kind == CheckpointName::Kind::moved_aside)
+        candidates.push_back({join_path(folder, name), parsed->step});
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return a.step > b.step; });
+
+  NewestCheckpoint newest;
+  for (const CheckpointFolder& candidate : candidates) {
+    const std::vector<CheckpointProblem> problems = verify_checkpoint(candidate.path);
+    if (problems.empty()) {
+      newest.path = candidate.path;
+      newest.step = candidate.step;
+      return newest;
+    }
+    newest.skipped.push_back(
+        {candidate.path,
+         problems[0].text() +
+             (problems.size() > 1 ? str("; and ", problems.size() - 1, " more problems") : "")});
+  }
+  return newest;
+}
+
+}  // namespace moe

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// Reading and writing the manifest (see manifest.h).
+#include "moe/io/manifest.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "moe/base/error.h"
+#include "moe/base/fs.h"
+#include "moe/base/mmap_file.h"
+#include "moe/base/str.h"
+#include "moe/io/byte_sink.h"
+#include "moe/io/json_scanner.h"
+
+namespace moe {
+namespace {
+
+constexpr std::string_view kFormat = "moe.cpp checkpoint manifest";
+constexpr uint64_t kVersion = 1;
+constexpr size_t kMaxTextBytes = 256;
+
+// The end of every manifest; what comes before it is what the checksum covers.
+constexpr std::string_view kTailBegin = ",\n  \"xxh3_128\": \"", kTailEnd = "\"\n}\n";
+constexpr size_t kHexDigits = 32;
+constexpr size_t kTailBytes = kTailBegin.size() + kHexDigits + kTailEnd.size();
+
+std::string tail(std::string_view body) {
+  return str(kTailBegin, xxh3_128_hex(as_bytes(body)), kTailEnd);
+}
+
+uint64_t hex_u64(JsonScanner& json) {
+  const std::string digits = json.string(16);
+  uint64_t value = 0;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  if (digits.size() != 16 || error != std::errc() || end != digits.data() + 16)
+    json.fail("16 hexadecimal digits belong here");
+  return value;
+}
+
+Manifest::File read_file_entry(JsonScanner& json) {
+  Manifest::File file;
+  json.begin_object();
+  std::string key;
+  while (json.next_key(key, kMaxTextBytes)) {
+    if (key == "name") {
+      file.name = json.string(kMaxTextBytes);
+    } else if (key == "bytes") {
+      file.checksum.bytes = json.unsigned_integer();
+    } else if (key == "xxh3_128") {
+      file.checksum.xxh3_128 = json.string(kHexDigits);
+    } else if (key == "blocks_xxh3_64") {
+      json.begin_array();
+      while (json.next_element()) file.checksum.blocks_xxh3_64.push_back(hex_u64(json));
+    } else {
+      json.fail(str("an unknown key '", printable(key), "'"));
+    }
+  }
+  if (!is_plain_file_name(file.name) || file.name == kManifestName)
+    json.fail(str("'", printable(file.name), "' is not the name of a file inside the folder"));
+  const FileChecksum& checksum = file.checksum;
+  const uint64_t n_blocks = checksum.bytes / FileChecksum::kBlockBytes +
+                            (checksum.bytes % FileChecksum::kBlockBytes != 0);
+  if (checksum.blocks_xxh3_64.size() != n_blocks || checksum.xxh3_128.size() != kHexDigits)
+    json.fail(str("'", printable(file.name), "' of ", checksum.bytes, " bytes has ",
+                  checksum.blocks_xxh3_64.size(), " block checksums, not ", n_blocks,
+                  ", or no xxh3_128"));
+  return file;
+}
+
+}  // namespace
+
+std::string manifest_text(const Manifest& manifest) {
+  std::string text = str("{\n  \"format\": \"", kFormat, "\",\n  \"version\": ", kVersion,
+                         ",\n  \"step\": ", manifest.step, ",\n  \"files\": [");
+  for (const Manifest::File& file : manifest.files) {
+    text += &file == &manifest.files.front() ? "\n    {\"name\": " : ",\n    {\"name\": ";
+    append_json_string(text, file.name);
+    text += str(", \"bytes\": ", file.checksum.bytes, ", \"xxh3_128\": \"", file.checksum.xxh3_128,
+                "\", \"blocks_xxh3_64\": [");
+    for (size_t i = 0; i < file.checksum.blocks_xxh3_64.size(); ++i)
+      text += fmt::format("{}\"{:016x}\"", i ? ", " : "", file.checksum.blocks_xxh3_64[i]);
+    text += "]}";
+  }
+  text += "\n  ]";
+  return text + tail(text);
+}
+
+Manifest parse_manifest(std::string_view text, const std::string& what) {
+  MOE_CHECK(text.size() >= kTailBytes, what, ": it is cut short (", text.size(), " bytes)");
+  const size_t body_bytes = text.size() - kTailBytes;
+  MOE_CHECK(text.substr(body_bytes) == tail(text.substr(0, body_bytes)), what,
+            ": it differs from its own checksum, so it is damaged or was edited");
+  JsonScanner json(text, what);
+  Manifest manifest;
+  json.begin_object();
+  std::string key;
+  while (json.next_key(key, kMaxTextBytes)) {
+    if (key == "format") {
+      if (json.string(kMaxTextBytes) != kFormat) json.fail("this is not a checkpoint manifest");
+    } else if (key == "version") {
+      if (const uint64_t version = json.unsigned_integer(); version != kVersion)
+        json.fail(str("version ", version, ", this program reads version ", kVersion));
+    } else if (key == "step") {
+      const uint64_t step = json.unsigned_integer();
+      if (step > uint64_t(INT64_MAX)) json.fail("step does not fit in 63 bits");
+      manifest.step = int64_t(step);
+    } else if (key == "files") {
+      json.begin_array();
+      while (json.next_element()) manifest.files.push_back(read_file_entry(json));
+    } else if (key == "xxh3_128") {
+      json.skip_value();
+    } else {
+      json.fail(str("an unknown key '", printable(key), "'"));
+    }
+  }
+  json.finish();
+  return manifest;
+}
+
+Manifest read_manifest(const std::string& folder) {
+  const std::string path = join_path(folder, kManifestName);
+  MOE_CHECK(exists(path), "[checkpoint] ", folder, ": it has no ", kManifestName);
+  const MmapFile file(path);
+  return parse_manifest({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
+                        str("[checkpoint] ", path));
+}
+
+}  // namespace moe
