@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// tokenizer.json against Hugging Face `tokenizers`: tests/golden/tokenizers holds our two files and
+// the ids which that library reads out of them (tools/check_tokenizer_json.py --write). And hostile
+// files.
+#include "moe/text/tokenizer_json.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "moe/base/error.h"
+#include "moe/base/fs.h"
+#include "moe/base/json.h"
+
+namespace moe {
+namespace {
+
+using namespace std::string_literals;
+using ::testing::HasSubstr;
+
+const std::string kGolden = MOE_GOLDEN_DIR "/tokenizers/";
+// Control characters, blanks that regexes treat apart, both planes, what JSON and ByteLevel spell
+// in their own way.
+const std::string kCharText =
+    "\0\x01\t\n\r \"/\\09AZaz\x7F\xC2\x80\xC2\xA0\xC2\xADé\xE2\x80\xA8漢\xEF\xBF\xBD😀"s;
+
+std::string read_error(std::string_view text) {
+  try {
+    tokenizer_from_json(text, "[tokenizer.json] x");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+std::string small_char_json() {
+  return tokenizer_to_json(*make_char_tokenizer({U'a', U'b', U'\n'}));
+}
+
+TEST(TokenizerJson, WritesTheFilesThatTheLibraryWasAskedAbout) {
+  EXPECT_EQ(tokenizer_to_json(*make_byte_tokenizer()), read_file(kGolden + "byte.json"));
+  EXPECT_EQ(tokenizer_to_json(*make_char_tokenizer(distinct_code_points(kCharText))),
+            read_file(kGolden + "char.json"));
+}
+
+TEST(TokenizerJson, GivesTheIdsOfTheLibrary) {
+  const Json golden = read_json(kGolden + "ids.json", "[golden]");
+  for (const char* kind : {"byte", "char"}) {
+    const auto tokenizer = read_tokenizer(kGolden + kind + ".json");
+    const JsonArray& cases = golden.at(kind).as_array();
+    EXPECT_GE(cases.size(), 10u);
+    for (const Json& item : cases) {
+      std::vector<TokenId> want;
+      for (const Json& id : item.at("ids").as_array())
+        want.push_back(static_cast<TokenId>(id.as_int64()));
+      EXPECT_EQ(tokenizer->encode(std::string_view(item.at("text").as_string())), want)
+          << kind << ": " << item.at("text");
+      EXPECT_EQ(tokenizer->decode(want), std::string_view(item.at("decoded").as_string()));
+    }
+  }
+}
+
+TEST(TokenizerJson, ReadsBackBothKinds) {
+  const auto byte = tokenizer_from_json(tokenizer_to_json(*make_byte_tokenizer()), "x");
+  EXPECT_EQ(byte->kind(), "byte");
+  EXPECT_EQ(byte->encode("é<|endoftext|>"), make_byte_tokenizer()->encode("é<|endoftext|>"));
+  const auto original =
+      make_char_tokenizer({U'z', U'\0', U'é', U'😀'});  // ids in the order of the file, not sorted
+  const auto copy = tokenizer_from_json(tokenizer_to_json(*original), "x");
+  EXPECT_EQ(copy->kind(), "char");
+  EXPECT_EQ(copy->encode("😀éz"), (std::vector<TokenId>{3, 2, 0}));
+}
+
+TEST(TokenizerJson, ReadsACompactFileWithItsKeysInAnyOrder) {
+  const Json json = parse_json(small_char_json(), "x");
+  JsonObject reversed;
+  for (auto it = json.as_object().end(); it != json.as_object().begin();) {
+    --it;
+    reversed[it->key()] = it->value();
+  }
+  EXPECT_EQ(tokenizer_from_json(to_json_line(reversed), "x")->vocab_size(), 3);
+}
+
+TEST(TokenizerJson, SaysWhichOtherKindOfTokenizerItFound) {
+  const std::string bpe =
+      R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+                              "pre_tokenizer": {"type": "Metaspace"}})";
+  EXPECT_THAT(read_error(bpe), HasSubstr("BPE model with 1 merges, pre-tokenizer Metaspace"));
+  EXPECT_THAT(read_error(R"({"model": {"type": "Unigram", "vocab": [["a", -1.5]]}})"),
+              HasSubstr("Unigram model, pre-tokenizer none"));
+  EXPECT_THAT(read_error(R"({"a": 1})"), HasSubstr("no 'model'"));
+  EXPECT_THAT(read_error("[1]"), HasSubstr("not a JSON object"));
+}
+
+TEST(TokenizerJson, RefusesEveryStepThatWouldGiveOtherIds) {
+  const std::string byte = tokenizer_to_json(*make_byte_tokenizer());
+  EXPECT_THAT(
+      read_error(replaced(byte, "\"add_prefix_space\": false", "\"add_prefix_space\": true")),
+      HasSubstr("'pre_tokenizer.add_prefix_space'"));
+  EXPECT_THAT(
+      read_error(replaced(byte, "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}")),
+      HasSubstr("'normalizer'"));
+  EXPECT_THAT(read_error(replaced(byte, "\"ignore_merges\"", "\"ignore_verges\"")),
+              HasSubstr("ignore_merges"));
+  EXPECT_THAT(read_error(replaced(byte, "\"dropout\"", "\"extra\": 1, \"dropout\"")),
+              HasSubstr("'model.extra'"));
+  EXPECT_THAT(read_error(replaced(small_char_json(), "Isolated", "Removed")),
+              HasSubstr("pre_tokenizer.behavior"));
+}
+
+TEST(TokenizerJson, RefusesIdsOutOfRangeRepeatedOrMissing) {
+  const std::string json = small_char_json();
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"b\": 3")), HasSubstr("has id 3"));
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"b\": -1")), HasSubstr("has id -1"));
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"b\": 2")),
+              HasSubstr("which another entry has too"));
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"b\": 9223372036854775807")),
+              HasSubstr("has id"));
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"b\": 1.5")), HasSubstr("no whole number"));
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"a\": 1")),
+              Not(HasSubstr("no error")));  // a repeated key
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"bc\": 1")),
+              HasSubstr("not a single character"));
+  EXPECT_THAT(read_error(replaced(json, "\"b\": 1", "\"\": 1")),
+              HasSubstr("not a single character"));
+  EXPECT_NE(
+      read_error(replaced(tokenizer_to_json(*make_byte_tokenizer()), "\"a\": 97", "\"a\": 98")),
+      "no error");
+}
+
+// A damaged file is refused, or is another valid tokenizer (a flipped letter in a key): never
+// anything else.
+void expect_refused_or_whole(const std::string& damaged) {
+  try {
+    const auto tokenizer = tokenizer_from_json(damaged, "x");
+    EXPECT_EQ(tokenizer_to_json(*tokenizer_from_json(tokenizer_to_json(*tokenizer), "x")),
+              tokenizer_to_json(*tokenizer));
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos)
+        << "more than one line: " << error.what();
+  }
+}
+
+TEST(TokenizerJson, RefusesEveryTruncation) {
+  for (const std::string& json : {small_char_json(), tokenizer_to_json(*make_byte_tokenizer())}) {
+    const size_t last_brace = json.rfind('}');
+    for (size_t size = 0; size <= last_brace; ++size)
+      ASSERT_THROW(tokenizer_from_json(std::string_view(json).substr(0, size), "x"), Error) << size;
+  }
+}
+
+TEST(TokenizerJson, SurvivesEveryByteFlipOfASmallFile) {
+  const std::string json = small_char_json();
+  for (size_t at = 0; at < json.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = json;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
+      expect_refused_or_whole(damaged);
+    }
+  }
+}
+
+TEST(TokenizerJson, RefusesDeepNestingAndAnEmptyFile) {
+  EXPECT_NE(read_error(""), "no error");
+  EXPECT_NE(read_error(std::string(100000, '[')), "no error");
+  EXPECT_NE(read_error("{\"model\": " + std::string(100000, '[')), "no error");
+}
+
+TEST(TokenizerJson, NamesAMissingFile) {
+  try {
+    read_tokenizer("/nonexistent/tokenizer.json");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("/nonexistent/tokenizer.json"));
+  }
+}
+
+}  // namespace
+}  // namespace moe
