@@ -33,14 +33,18 @@ void use_kernels(const char* name) {
   const std::string ref = ref_kernels<float>().name;
   if (ref == name || std::string("ref") == name) return use_kernels(ref_kernels<float>());
   names.push_back(ref);
-  throw Error(str("[kernels] '", printable(name, 40), "' is unknown or not supported by this processor; use one of ", join(names, ", ")),
-              ExitCode::usage);
+  throw Error(
+      str("[kernels] '", printable(name, 40),
+          "' is unknown or not supported by this processor; use one of ", join(names, ", ")),
+      ExitCode::usage);
 }
 
 void check_processor() {
 #if defined(__x86_64__)
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-    throw Error("[kernels] this processor lacks AVX2 or FMA; moe needs an x86-64 processor of 2013 (Haswell) or later, or a 64-bit Arm");
+    throw Error(
+        "[kernels] this processor lacks AVX2 or FMA; moe needs an x86-64 processor of 2013 "
+        "(Haswell) or later, or a 64-bit Arm");
 #endif
 }
 

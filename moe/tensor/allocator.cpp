@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "moe/tensor/allocator.h"
 
-#include <sys/mman.h>
-
 #include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <sys/mman.h>
 #include <vector>
 
 #include "moe/base/error.h"
@@ -28,8 +27,8 @@ Cache& cache() {
   return *instance;
 }
 
-// Sizes are rounded so that shapes which differ a little share blocks: to 64 bytes below 4 KiB, else to an eighth of
-// the power of two below (at most 12.5 % waste).
+// Sizes are rounded so that shapes which differ a little share blocks: to 64 bytes below 4 KiB,
+// else to an eighth of the power of two below (at most 12.5 % waste).
 int64_t rounded(int64_t bytes) {
   if (bytes < 4096) return (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0);
   const int64_t step = int64_t(std::bit_floor(uint64_t(bytes)) / 8);
@@ -66,15 +65,16 @@ std::shared_ptr<std::byte> allocate_storage(int64_t bytes) {
     if (posix_memalign(&memory, alignment, size_t(size)) != 0) {
       release_cached_storage();
       if (posix_memalign(&memory, alignment, size_t(size)) != 0)
-        throw Error(str("[tensor] out of memory: ", human_bytes(uint64_t(size)), " more were asked for; ",
-                        "use a smaller model, batch or sequence length"));
+        throw Error(str("[tensor] out of memory: ", human_bytes(uint64_t(size)),
+                        " more were asked for; ", "use a smaller model, batch or sequence length"));
     }
     if (size >= kHugePage) madvise(memory, size_t(size), MADV_HUGEPAGE);
     block = static_cast<std::byte*>(memory);
     c.system_allocations++;
   }
   const int64_t now = c.in_use += size;
-  for (int64_t peak = c.peak; now > peak && !c.peak.compare_exchange_weak(peak, now);) {}
+  for (int64_t peak = c.peak; now > peak && !c.peak.compare_exchange_weak(peak, now);) {
+  }
   return {block, [size](std::byte* p) { release(p, size); }};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Storage for tensors: 64-byte aligned blocks, kept in free lists by size when released, so that a warm step asks the
-// system for nothing.
+// Storage for tensors: 64-byte aligned blocks, kept in free lists by size when released, so that a
+// warm step asks the system for nothing.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace moe {
 
-/// At least `bytes` bytes (0 gives a valid pointer), aligned to 64. Throws Error when the system has no more memory.
-/// Thread-safe. The block returns to the cache with its last owner.
+/// At least `bytes` bytes (0 gives a valid pointer), aligned to 64. Throws Error when the system
+/// has no more memory. Thread-safe. The block returns to the cache with its last owner.
 std::shared_ptr<std::byte> allocate_storage(int64_t bytes);
 
 /// Gives cached free blocks back to the system.

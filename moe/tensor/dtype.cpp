@@ -41,10 +41,13 @@ DType dtype_from_name(std::string_view name) {
     names.emplace_back(info.name);
   }
   const std::string near = nearest_word(name, names);
-  throw Error(str("unknown element type '", printable(name, 40), "'", near.empty() ? "" : "; did you mean " + near + "?"));
+  throw Error(str("unknown element type '", printable(name, 40), "'",
+                  near.empty() ? "" : "; did you mean " + near + "?"));
 }
 
-bool is_floating(DType dtype) { return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+bool is_floating(DType dtype) {
+  return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
+}
 
 float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
 
@@ -55,7 +58,8 @@ uint16_t f32_to_bf16(float value) {
 }
 
 float f16_to_f32(uint16_t bits) {
-  const uint32_t sign = uint32_t(bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u, mantissa = bits & 0x3ffu;
+  const uint32_t sign = uint32_t(bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u,
+                 mantissa = bits & 0x3ffu;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
   if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
   const float magnitude = float(mantissa) * 0x1p-24f;  // subnormal: exact
@@ -63,10 +67,12 @@ float f16_to_f32(uint16_t bits) {
 }
 
 uint16_t f32_to_f16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u);   // NaN
-  if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // rounds to 65520 or more: infinity
-  if (magnitude < 0x38800000u) {                                  // subnormal or zero: the addition rounds to even
+  const uint32_t bits = std::bit_cast<uint32_t>(value), sign = (bits >> 16) & 0x8000u,
+                 magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u);  // NaN
+  if (magnitude >= 0x477ff000u)
+    return uint16_t(sign | 0x7c00u);  // rounds to 65520 or more: infinity
+  if (magnitude < 0x38800000u) {      // subnormal or zero: the addition rounds to even
     const float shifted = std::bit_cast<float>(magnitude) + 0x1p-1f;
     return uint16_t(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
   }

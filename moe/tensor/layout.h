@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How a weight's numbers lie in memory. A panel holds 16 output rows, k after k: P[out/16][in][16], so that one panel
-// row is one cache line and one AVX-512 register. Training, prefill and decode read the same panels.
+// How a weight's numbers lie in memory. A panel holds 16 output rows, k after k: P[out/16][in][16],
+// so that one panel row is one cache line and one AVX-512 register. Training, prefill and decode
+// read the same panels.
 #pragma once
 
 #include <array>
@@ -10,15 +11,17 @@ namespace moe {
 
 enum class Layout : uint8_t {
   row_major,
-  panel16,          // [.., out, in] as [.., ceil(out/16)][in][16]; rows beyond `out` are pads, always 0
-  panel16_gate_up,  // [.., 2F, in]: logical rows 0..F-1 are the gate, F..2F-1 the up projection; stored as whole
-                    // alternating panels gate 0, up 0, gate 1, up 1 ..., so that any SIMD width sees pairs in one place
+  panel16,  // [.., out, in] as [.., ceil(out/16)][in][16]; rows beyond `out` are pads, always 0
+  panel16_gate_up,  // [.., 2F, in]: logical rows 0..F-1 are the gate, F..2F-1 the up projection;
+                    // stored as whole alternating panels gate 0, up 0, gate 1, up 1 ..., so that
+                    // any SIMD width sees pairs in one place
 };
 
-/// Where logical rows of one panel matrix lie. A "stored row" counts rows in memory order, pads included.
+/// Where logical rows of one panel matrix lie. A "stored row" counts rows in memory order, pads
+/// included.
 struct PanelMap {
-  int64_t rows = 0;       // logical output rows (2F for gate_up)
-  int64_t cols = 0;       // inputs
+  int64_t rows = 0;  // logical output rows (2F for gate_up)
+  int64_t cols = 0;  // inputs
   bool gate_up = false;
 
   int64_t half() const { return gate_up ? rows / 2 : rows; }
@@ -35,7 +38,8 @@ struct PanelMap {
     const int64_t s = stored_row(row);
     return s / 16 * 16 * cols + col * 16 + s % 16;
   }
-  /// Number of columns of an activation that this matrix makes: logical rows, or stored rows when gate and up alternate.
+  /// Number of columns of an activation that this matrix makes: logical rows, or stored rows when
+  /// gate and up alternate.
   int64_t out_cols() const { return gate_up ? stored_rows() : rows; }
   /// The stored rows that are not pads, as at most three ascending ranges [begin, end).
   struct Ranges {

@@ -16,7 +16,8 @@ class Shape {
   static constexpr int kMaxRank = 4;
   Shape() = default;
   Shape(std::initializer_list<int64_t> sizes) {
-    MOE_CHECK(sizes.size() <= kMaxRank, "[shape] ", sizes.size(), " dimensions, at most 4 are supported");
+    MOE_CHECK(sizes.size() <= kMaxRank, "[shape] ", sizes.size(),
+              " dimensions, at most 4 are supported");
     for (int64_t size : sizes) push_back(size);
   }
   void push_back(int64_t size) {

@@ -19,7 +19,8 @@ int64_t Tensor::stored_numel() const {
 }
 
 PanelMap Tensor::panel_map() const {
-  MOE_CHECK(layout_ != Layout::row_major, "[tensor] ", shape_.text(), " is row-major, panels were wanted");
+  MOE_CHECK(layout_ != Layout::row_major, "[tensor] ", shape_.text(),
+            " is row-major, panels were wanted");
   return {.rows = shape_[-2], .cols = shape_[-1], .gate_up = layout_ == Layout::panel16_gate_up};
 }
 
@@ -29,12 +30,14 @@ Tensor Tensor::empty(Shape shape, DType dtype, Layout layout) {
   t.dtype_ = dtype;
   t.layout_ = layout;
   if (layout != Layout::row_major) {
-    MOE_CHECK(shape.rank() == 2 || shape.rank() == 3, "[tensor] panels need [out, in] or [E, out, in], got ", shape.text());
-    MOE_CHECK(layout != Layout::panel16_gate_up || shape[-2] % 2 == 0, "[tensor] gate_up panels need an even number of rows, got ",
-              shape.text());
+    MOE_CHECK(shape.rank() == 2 || shape.rank() == 3,
+              "[tensor] panels need [out, in] or [E, out, in], got ", shape.text());
+    MOE_CHECK(layout != Layout::panel16_gate_up || shape[-2] % 2 == 0,
+              "[tensor] gate_up panels need an even number of rows, got ", shape.text());
   }
   int64_t bytes = 0;
-  MOE_CHECK(!__builtin_mul_overflow(t.stored_numel(), dtype_bytes(dtype), &bytes), "[tensor] ", shape.text(), " is too large");
+  MOE_CHECK(!__builtin_mul_overflow(t.stored_numel(), dtype_bytes(dtype), &bytes), "[tensor] ",
+            shape.text(), " is too large");
   t.storage_ = allocate_storage(bytes);
   const PanelMap map = layout == Layout::row_major ? PanelMap{} : t.panel_map();
   if (map.half() % 16 != 0) t.fill_zero();  // the pads; cheap enough to zero the rest with them
@@ -60,8 +63,10 @@ Tensor Tensor::reshape(Shape shape) const {
 }
 
 Tensor Tensor::rows(int64_t begin, int64_t end) const {
-  MOE_CHECK(layout_ == Layout::row_major && shape_.rank() >= 1, "[tensor] rows() needs a row-major tensor");
-  MOE_CHECK(0 <= begin && begin <= end && end <= shape_[0], "[tensor] rows [", begin, ", ", end, ") of ", shape_.text());
+  MOE_CHECK(layout_ == Layout::row_major && shape_.rank() >= 1,
+            "[tensor] rows() needs a row-major tensor");
+  MOE_CHECK(0 <= begin && begin <= end && end <= shape_[0], "[tensor] rows [", begin, ", ", end,
+            ") of ", shape_.text());
   Tensor t = *this;
   Shape shape;
   shape.push_back(end - begin);
@@ -86,7 +91,8 @@ double load_element(const std::byte* p, DType dtype, int64_t i) {
     case DType::f32: return double(reinterpret_cast<const float*>(p)[i]);
     case DType::f16: return double(f16_to_f32(reinterpret_cast<const uint16_t*>(p)[i]));
     case DType::bf16: return double(bf16_to_f32(reinterpret_cast<const uint16_t*>(p)[i]));
-    default: throw Error(str("[tensor] conversion from ", dtype_name(dtype), "; floating types only"));
+    default:
+      throw Error(str("[tensor] conversion from ", dtype_name(dtype), "; floating types only"));
   }
 }
 
@@ -94,10 +100,12 @@ void store_element(std::byte* p, DType dtype, int64_t i, double value) {
   switch (dtype) {
     case DType::f64: reinterpret_cast<double*>(p)[i] = value; break;
     case DType::f32: reinterpret_cast<float*>(p)[i] = float(value); break;
-    // Through float32: inputs are at most float32 exact in practice, so this rounds once for f32 sources.
+    // Through float32: inputs are at most float32 exact in practice, so this rounds once for f32
+    // sources.
     case DType::f16: reinterpret_cast<uint16_t*>(p)[i] = f32_to_f16(float(value)); break;
     case DType::bf16: reinterpret_cast<uint16_t*>(p)[i] = f32_to_bf16(float(value)); break;
-    default: throw Error(str("[tensor] conversion to ", dtype_name(dtype), "; floating types only"));
+    default:
+      throw Error(str("[tensor] conversion to ", dtype_name(dtype), "; floating types only"));
   }
 }
 
@@ -122,14 +130,18 @@ MatView Tensor::view() const {
 PanelView Tensor::panels() const { return {raw(), dtype_, n_matrices(), panel_map()}; }
 
 void accumulate(const Tensor& to, const Tensor& from) {
-  MOE_CHECK(to.shape() == from.shape() && to.dtype() == from.dtype() && to.layout() == from.layout(),
-            "[accumulate] ", to.shape().text(), " += ", from.shape().text());
+  MOE_CHECK(
+      to.shape() == from.shape() && to.dtype() == from.dtype() && to.layout() == from.layout(),
+      "[accumulate] ", to.shape().text(), " += ", from.shape().text());
   auto add = [](auto a, auto b) {
     for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
   };
-  if (to.dtype() == DType::f32) add(to.data<float>(), from.data<float>());
-  else if (to.dtype() == DType::f64) add(to.data<double>(), from.data<double>());
-  else throw Error(str("[accumulate] of ", dtype_name(to.dtype())));
+  if (to.dtype() == DType::f32)
+    add(to.data<float>(), from.data<float>());
+  else if (to.dtype() == DType::f64)
+    add(to.data<double>(), from.data<double>());
+  else
+    throw Error(str("[accumulate] of ", dtype_name(to.dtype())));
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
@@ -139,11 +151,13 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-// Calls f(panel offset, row-major offset) for each element of logical rows [row, row + n) of matrix e.
+// Calls f(panel offset, row-major offset) for each element of logical rows [row, row + n) of matrix
+// e.
 template <class F>
 void for_each_element(const Tensor& weight, int64_t e, int64_t row, int64_t n, F f) {
-  MOE_CHECK(e >= 0 && e < weight.n_matrices() && row >= 0 && n >= 0 && row + n <= weight.shape()[-2], "[tensor] rows [", row, ", ",
-            row + n, ") of matrix ", e, " of ", weight.shape().text());
+  MOE_CHECK(
+      e >= 0 && e < weight.n_matrices() && row >= 0 && n >= 0 && row + n <= weight.shape()[-2],
+      "[tensor] rows [", row, ", ", row + n, ") of matrix ", e, " of ", weight.shape().text());
   const int64_t cols = weight.shape()[-1];
   if (weight.layout() == Layout::row_major) {
     const int64_t base = (e * weight.shape()[-2] + row) * cols;
@@ -186,8 +200,8 @@ Tensor read_rows(const Tensor& weight, int64_t e, int64_t row, int64_t n) {
 }
 
 void write_rows(const Tensor& weight, int64_t e, int64_t row, const Tensor& values) {
-  MOE_CHECK(values.dtype() == weight.dtype() && values.shape()[-1] == weight.shape()[-1], "[tensor] rows ", values.shape().text(),
-            " do not fit ", weight.shape().text());
+  MOE_CHECK(values.dtype() == weight.dtype() && values.shape()[-1] == weight.shape()[-1],
+            "[tensor] rows ", values.shape().text(), " do not fit ", weight.shape().text());
   const int64_t n = values.numel() / std::max<int64_t>(1, values.shape()[-1]);
   switch (dtype_bytes(weight.dtype())) {
     case 8: copy_in<uint64_t>(weight, e, row, n, values); break;
@@ -200,7 +214,8 @@ void write_rows(const Tensor& weight, int64_t e, int64_t row, const Tensor& valu
 Tensor to_layout(const Tensor& weight, Layout layout) {
   if (weight.layout() == layout) return weight.clone();
   Tensor out = Tensor::empty(weight.shape(), weight.dtype(), layout);
-  for (int64_t e = 0; e < weight.n_matrices(); ++e) write_rows(out, e, 0, read_rows(weight, e, 0, weight.shape()[-2]));
+  for (int64_t e = 0; e < weight.n_matrices(); ++e)
+    write_rows(out, e, 0, read_rows(weight, e, 0, weight.shape()[-2]));
   return out;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Contiguous, typed at run time, at most four dimensions; copies share storage. Storage is 64-byte aligned and comes
-// from a caching allocator, so a warm training step does not ask the system for memory.
+// Contiguous, typed at run time, at most four dimensions; copies share storage. Storage is 64-byte
+// aligned and comes from a caching allocator, so a warm training step does not ask the system for
+// memory.
 #pragma once
 
 #include <cstddef>
@@ -15,21 +16,29 @@
 
 namespace moe {
 
-/// A rank-2 window into a tensor: what kernels take. Element (r, c) of type T is at data[r * stride + c].
+/// A rank-2 window into a tensor: what kernels take. Element (r, c) of type T is at data[r * stride
+/// + c].
 struct MatView {
   void* data = nullptr;
   DType dtype = DType::f32;
   int64_t rows = 0, cols = 0, stride = 0;
 
   explicit operator bool() const { return data != nullptr; }
-  template <class T> T* row(int64_t r) const { return static_cast<T*>(data) + r * stride; }
-  template <class T> T& at(int64_t r, int64_t c) const { return row<T>(r)[c]; }
+  template <class T>
+  T* row(int64_t r) const {
+    return static_cast<T*>(data) + r * stride;
+  }
+  template <class T>
+  T& at(int64_t r, int64_t c) const {
+    return row<T>(r)[c];
+  }
   /// Columns [begin, begin + count), same rows, no copy.
   MatView columns(int64_t begin, int64_t count) const {
     return {static_cast<std::byte*>(data) + begin * dtype_bytes(dtype), dtype, rows, count, stride};
   }
   MatView row_range(int64_t begin, int64_t end) const {
-    return {static_cast<std::byte*>(data) + begin * stride * dtype_bytes(dtype), dtype, end - begin, cols, stride};
+    return {static_cast<std::byte*>(data) + begin * stride * dtype_bytes(dtype), dtype, end - begin,
+            cols, stride};
   }
 };
 
@@ -41,7 +50,10 @@ struct PanelView {
   PanelMap map;
 
   explicit operator bool() const { return data != nullptr; }
-  template <class T> T* expert(int64_t e) const { return static_cast<T*>(data) + e * map.stored_numel(); }
+  template <class T>
+  T* expert(int64_t e) const {
+    return static_cast<T*>(data) + e * map.stored_numel();
+  }
 };
 
 class Tensor {
@@ -53,7 +65,8 @@ class Tensor {
   template <class T>
   static Tensor from(Shape shape, std::span<const T> values) {
     Tensor t = empty(shape, dtype_of<T>);
-    MOE_CHECK(int64_t(values.size()) == shape.numel(), "[tensor] ", values.size(), " values for shape ", shape.text());
+    MOE_CHECK(int64_t(values.size()) == shape.numel(), "[tensor] ", values.size(),
+              " values for shape ", shape.text());
     std::copy(values.begin(), values.end(), t.data<T>().begin());
     return t;
   }
@@ -71,7 +84,8 @@ class Tensor {
   /// The stored elements (panel order for panel layouts). Throws Error when T is not dtype().
   template <class T>
   std::span<T> data() const {
-    MOE_CHECK(dtype_of<T> == dtype_, "[tensor] data<", dtype_name(dtype_of<T>), ">() of a tensor of ", dtype_name(dtype_));
+    MOE_CHECK(dtype_of<T> == dtype_, "[tensor] data<", dtype_name(dtype_of<T>),
+              ">() of a tensor of ", dtype_name(dtype_));
     return {reinterpret_cast<T*>(raw()), size_t(stored_numel())};
   }
   std::byte* raw() const { return storage_.get() + byte_offset_; }
@@ -85,7 +99,8 @@ class Tensor {
   Tensor to(DType dtype) const;
   void fill_zero() const;
 
-  /// Rank 2 as it is, rank 1 as one row, higher ranks with the outer dimensions merged. Row-major only.
+  /// Rank 2 as it is, rank 1 as one row, higher ranks with the outer dimensions merged. Row-major
+  /// only.
   MatView view() const;
   /// Panel layouts only.
   PanelView panels() const;
@@ -106,14 +121,16 @@ void accumulate(const Tensor& to, const Tensor& from);
 /// Equal bytes (so NaN equals the same NaN, and -0 differs from 0).
 bool same_bits(const Tensor& a, const Tensor& b);
 
-/// Row-major copy of logical rows [row, row + n) of matrix e of a panel tensor (or of a rank-2/3 row-major tensor).
+/// Row-major copy of logical rows [row, row + n) of matrix e of a panel tensor (or of a rank-2/3
+/// row-major tensor).
 Tensor read_rows(const Tensor& weight, int64_t e, int64_t row, int64_t n);
 /// Writes row-major [n, in] values of the same dtype into logical rows [row, row + n) of matrix e.
 void write_rows(const Tensor& weight, int64_t e, int64_t row, const Tensor& values);
 /// The same numbers in another layout.
 Tensor to_layout(const Tensor& weight, Layout layout);
 
-/// Tensor storage in use now, and the most there ever was since reset, in bytes (cached free blocks not counted).
+/// Tensor storage in use now, and the most there ever was since reset, in bytes (cached free blocks
+/// not counted).
 int64_t tensor_bytes_in_use();
 int64_t tensor_bytes_peak();
 void reset_tensor_bytes_peak();

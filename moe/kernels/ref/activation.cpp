@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Pointwise activations and their gated forms (Shazeer 2020, arXiv:2002.05202). GELU: Hendrycks and Gimpel, arXiv:1606.08415.
+// Pointwise activations and their gated forms (Shazeer 2020, arXiv:2002.05202). GELU: Hendrycks and
+// Gimpel, arXiv:1606.08415.
 #include "moe/kernels/ref/ref.h"
 
 namespace moe::ref {
@@ -26,15 +27,18 @@ ValueAndSlope<T> activate(T x, Activation kind) {
     }
     case Activation::gelu_tanh: {
       const bool f32 = sizeof(T) == 4;
-      const T c = f32 ? T(kSqrt2OverPi) : T(0.79788456080286535588), c1 = f32 ? T(kGeluCubic) : T(0.044715), c3 = f32 ? T(kGeluCubic3) : T(0.134145);
+      const T c = f32 ? T(kSqrt2OverPi) : T(0.79788456080286535588),
+              c1 = f32 ? T(kGeluCubic) : T(0.044715), c3 = f32 ? T(kGeluCubic3) : T(0.134145);
       const T square = x * x, u = c * std::fma(c1 * square, x, x), t = tanh_(u), half = T(0.5) * x;
       const T value = half * (T(1) + t);
-      const T slope = std::fma(half * std::fma(-t, t, T(1)), c * std::fma(c3, square, T(1)), T(0.5) * (T(1) + t));
+      const T slope = std::fma(half * std::fma(-t, t, T(1)), c * std::fma(c3, square, T(1)),
+                               T(0.5) * (T(1) + t));
       return {value, slope};
     }
     case Activation::gelu_erf: {
       const bool f32 = sizeof(T) == 4;
-      const T root = f32 ? T(kSqrtHalf) : T(0.70710678118654752440), density = f32 ? T(kInvSqrt2Pi) : T(0.39894228040143267794);
+      const T root = f32 ? T(kSqrtHalf) : T(0.70710678118654752440),
+              density = f32 ? T(kInvSqrt2Pi) : T(0.39894228040143267794);
       const T phi = T(0.5) * (T(1) + erf_(x * root));
       return {x * phi, std::fma(x, density * exp_(T(-0.5) * (x * x)), phi)};
     }
@@ -51,7 +55,9 @@ void act_fwd(MatView y, MatView x, Activation kind) {
 template <class T>
 void act_bwd(MatView dx, MatView dy, MatView x, Activation kind) {
   for (int64_t t = 0; t < x.rows; ++t)
-    for (int64_t i = 0; i < x.cols; ++i) dx.at<T>(t, i) = std::fma(dy.at<T>(t, i), activate(x.at<T>(t, i), kind).slope, dx.at<T>(t, i));
+    for (int64_t i = 0; i < x.cols; ++i)
+      dx.at<T>(t, i) =
+          std::fma(dy.at<T>(t, i), activate(x.at<T>(t, i), kind).slope, dx.at<T>(t, i));
 }
 
 // Column of gate i in the alternating panels; its up partner is 16 further.

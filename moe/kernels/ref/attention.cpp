@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Exact causal attention, one (query, head) at a time, in the block order of docs/NUMERICS.md: key blocks of 64 and segments of
-// 1,024 counted from the sequence's own position 0, so that the bits do not depend on batch, cache, chunking or threads.
-// Online softmax: Milakov and Gimelshein 2018, arXiv:1805.02867. Sinks: gpt-oss. ALiBi: arXiv:2108.12409. T5: arXiv:1910.10683.
-// Relative keys and values: Shaw et al. 2018, arXiv:1803.02155.
+// Exact causal attention, one (query, head) at a time, in the block order of docs/NUMERICS.md: key
+// blocks of 64 and segments of 1,024 counted from the sequence's own position 0, so that the bits
+// do not depend on batch, cache, chunking or threads. Online softmax: Milakov and Gimelshein 2018,
+// arXiv:1805.02867. Sinks: gpt-oss. ALiBi: arXiv:2108.12409. T5: arXiv:1910.10683. Relative keys
+// and values: Shaw et al. 2018, arXiv:1803.02155.
 #include <algorithm>
 #include <vector>
 
@@ -11,7 +12,8 @@
 namespace moe::ref {
 namespace {
 
-template <class T> constexpr T kMinusInf = -std::numeric_limits<T>::infinity();
+template <class T>
+constexpr T kMinusInf = -std::numeric_limits<T>::infinity();
 
 // One query row of one head against one sequence's keys: everything that is the same for all keys.
 template <class T>
@@ -22,19 +24,24 @@ struct Query {
   const T* q;
 
   int64_t kv_head() const { return head / (c.H / c.G); }
-  int64_t first_key() const { return c.window > 0 ? std::max<int64_t>(0, position + 1 - c.window) : 0; }
+  int64_t first_key() const {
+    return c.window > 0 ? std::max<int64_t>(0, position + 1 - c.window) : 0;
+  }
   const T* key(int64_t j) const {  // element a at [a * 64]
-    return static_cast<const T*>(s.kv.k[j / kKvBlock]) + kv_head() * s.kv.k_head_stride + j % kKvBlock;
+    return static_cast<const T*>(s.kv.k[j / kKvBlock]) + kv_head() * s.kv.k_head_stride +
+           j % kKvBlock;
   }
   const T* value(int64_t j) const {
-    return static_cast<const T*>(s.kv.v[j / kKvBlock]) + kv_head() * s.kv.v_head_stride + j % kKvBlock * kv_value_width(c.Av);
+    return static_cast<const T*>(s.kv.v[j / kKvBlock]) + kv_head() * s.kv.v_head_stride +
+           j % kKvBlock * kv_value_width(c.Av);
   }
   int64_t shaw_row(int64_t j) const {
     const int64_t clip = (c.shaw_k_CA ? c.shaw_k_CA.rows : c.shaw_v_CA.rows) / 2;
     return std::max(j - position, -clip) + clip;
   }
   int64_t t5_bucket(int64_t j) const {
-    return c.t5_bucket_of_distance[size_t(std::min<int64_t>(position - j, int64_t(c.t5_bucket_of_distance.size()) - 1))];
+    return c.t5_bucket_of_distance[size_t(
+        std::min<int64_t>(position - j, int64_t(c.t5_bucket_of_distance.size()) - 1))];
   }
   /// The score of key j, >= first_key and <= position; *tanh_value receives the soft-cap's tanh.
   T score(int64_t j, T* tanh_value = nullptr) const {
@@ -60,7 +67,8 @@ struct Query {
 
 // Runs one segment [begin, end) of keys from m = -inf, l = 0, acc = 0.
 template <class T>
-void run_segment(const Query<T>& query, int64_t begin, int64_t end, T& m, T& l, std::vector<T>& acc) {
+void run_segment(const Query<T>& query, int64_t begin, int64_t end, T& m, T& l,
+                 std::vector<T>& acc) {
   T lane[16] = {}, s[kKvBlock];
   m = kMinusInf<T>;
   std::fill(acc.begin(), acc.end(), T(0));
@@ -73,7 +81,8 @@ void run_segment(const Query<T>& query, int64_t begin, int64_t end, T& m, T& l, 
     for (int64_t j = j0; j < j1; ++j) {
       const T p = exp_(s[j - j0] - now);
       lane[j % 16] = lane[j % 16] + p;
-      for (int64_t a = 0; a < query.c.Av; ++a) acc[size_t(a)] = std::fma(p, query.value_operand(j, a), acc[size_t(a)]);
+      for (int64_t a = 0; a < query.c.Av; ++a)
+        acc[size_t(a)] = std::fma(p, query.value_operand(j, a), acc[size_t(a)]);
     }
     m = now;
     j0 = j1;
@@ -99,9 +108,11 @@ void attention_fwd(const AttentionForward& f) {
           const int64_t end = std::min(query.position + 1, (begin / kKvSegment + 1) * kKvSegment);
           T m_seg, l_seg;
           run_segment(query, begin, end, m_seg, l_seg, acc_seg);
-          const T now = (m_seg > m ? m_seg : m) + T(0), old = exp_(m - now), add = exp_(m_seg - now);
+          const T now = (m_seg > m ? m_seg : m) + T(0), old = exp_(m - now),
+                  add = exp_(m_seg - now);
           l = std::fma(l_seg, add, l * old);
-          for (int64_t a = 0; a < c.Av; ++a) acc[size_t(a)] = std::fma(acc_seg[size_t(a)], add, acc[size_t(a)] * old);
+          for (int64_t a = 0; a < c.Av; ++a)
+            acc[size_t(a)] = std::fma(acc_seg[size_t(a)], add, acc[size_t(a)] * old);
           m = now;
           begin = end;
         }
@@ -120,15 +131,18 @@ void attention_bwd(const AttentionBackward& b) {
       for (int64_t h = 0; h < c.H; ++h) {
         const int64_t row = s.row + i;
         const T *dout = b.do_.row<T>(row) + h * c.Av, *out = b.o.row<T>(row) + h * c.Av;
-        b.delta_TH.at<T>(row, h) = reduce_row<T>(c.Av, [&](T lane, int64_t a) { return std::fma(dout[a], out[a], lane); });
+        b.delta_TH.at<T>(row, h) =
+            reduce_row<T>(c.Av, [&](T lane, int64_t a) { return std::fma(dout[a], out[a], lane); });
         b.rsum_TH.at<T>(row, h) = T(1) / b.sum_TH.at<T>(row, h);
       }
-  // Chains: dq over keys ascending; dk, dv over heads of the group ascending, then queries; tables over queries, keys, heads.
+  // Chains: dq over keys ascending; dk, dv over heads of the group ascending, then queries; tables
+  // over queries, keys, heads.
   auto pair = [&](const AttentionSequence& s, int64_t i, int64_t h, auto f) {
     const int64_t row = s.row + i;
     const Query<T> query{c, s, h, i, b.q.row<T>(row) + h * c.A};
     const T* dout = b.do_.row<T>(row) + h * c.Av;
-    const T m = b.max_TH.at<T>(row, h), rsum = b.rsum_TH.at<T>(row, h), delta = b.delta_TH.at<T>(row, h);
+    const T m = b.max_TH.at<T>(row, h), rsum = b.rsum_TH.at<T>(row, h),
+            delta = b.delta_TH.at<T>(row, h);
     for (int64_t j = query.first_key(); j <= i; ++j) {
       T tanh_value = 0, dp = 0;
       const T p = exp_(query.score(j, &tanh_value) - m) * rsum;
@@ -145,7 +159,8 @@ void attention_bwd(const AttentionBackward& b) {
       for (int64_t i = 0; i < s.n; ++i)
         pair(s, i, h, [&](const Query<T>& query, int64_t j, T p, T ds, T, const T* dout) {
           const int64_t g = query.kv_head();
-          T *dq = b.dq.row<T>(s.row + i) + h * c.A, *dk = b.dk.row<T>(s.row + j) + g * c.A, *dv = b.dv.row<T>(s.row + j) + g * c.Av;
+          T *dq = b.dq.row<T>(s.row + i) + h * c.A, *dk = b.dk.row<T>(s.row + j) + g * c.A,
+            *dv = b.dv.row<T>(s.row + j) + g * c.Av;
           const T* k = query.key(j);
           for (int64_t a = 0; a < c.A; ++a) {
             dq[a] = std::fma(ds, k[a * kKvBlock], dq[a]);
@@ -174,7 +189,9 @@ void attention_bwd(const AttentionBackward& b) {
     for (const AttentionSequence& s : b.sequences)
       for (int64_t i = 0; i < s.n; ++i) {
         // Heads are innermost: one pass per key over all heads of this query.
-        struct One { T p, ds; };
+        struct One {
+          T p, ds;
+        };
         std::vector<One> pairs(size_t((i + 1) * c.H));
         int64_t first = i;
         for (int64_t h = 0; h < c.H; ++h)
@@ -208,7 +225,8 @@ void kv_store(const KvStore& st) {
       const int64_t j = s.position + i, block = j / kKvBlock, slot = j % kKvBlock;
       for (int64_t g = 0; g < st.G; ++g) {
         T* k = static_cast<T*>(s.kv.k[block]) + g * s.kv.k_head_stride + slot;
-        T* v = static_cast<T*>(s.kv.v[block]) + g * s.kv.v_head_stride + slot * kv_value_width(st.Av);
+        T* v =
+            static_cast<T*>(s.kv.v[block]) + g * s.kv.v_head_stride + slot * kv_value_width(st.Av);
         for (int64_t a = 0; a < st.A; ++a) k[a * kKvBlock] = st.k.at<T>(s.row + i, g * st.A + a);
         for (int64_t a = 0; a < st.Av; ++a) v[a] = st.v.at<T>(s.row + i, g * st.Av + a);
       }

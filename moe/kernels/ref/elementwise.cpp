@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Elementwise maps, and scaling by a vector over columns (LayerScale, Touvron et al. 2021, arXiv:2103.17239) or rows.
+// Elementwise maps, and scaling by a vector over columns (LayerScale, Touvron et al. 2021,
+// arXiv:2103.17239) or rows.
 #include "moe/kernels/ref/ref.h"
 
 namespace moe::ref {
@@ -11,12 +12,32 @@ void map(MatView y, F f) {
     for (int64_t i = 0; i < y.cols; ++i) y.at<T>(t, i) = f(t, i);
 }
 
-template <class T> void add(MatView y, MatView a, MatView b) { map<T>(y, [&](int64_t t, int64_t i) { return a.at<T>(t, i) + b.at<T>(t, i); }); }
-template <class T> void multiply(MatView y, MatView a, MatView b) { map<T>(y, [&](int64_t t, int64_t i) { return a.at<T>(t, i) * b.at<T>(t, i); }); }
-template <class T> void scale(MatView y, MatView a, double s) { map<T>(y, [&](int64_t t, int64_t i) { return a.at<T>(t, i) * T(s); }); }
-template <class T> void accumulate(MatView y, MatView a) { map<T>(y, [&](int64_t t, int64_t i) { return y.at<T>(t, i) + a.at<T>(t, i); }); }
-template <class T> void multiply_accumulate(MatView y, MatView a, MatView b) { map<T>(y, [&](int64_t t, int64_t i) { return std::fma(a.at<T>(t, i), b.at<T>(t, i), y.at<T>(t, i)); }); }
-template <class T> void scale_accumulate(MatView y, MatView a, double s) { map<T>(y, [&](int64_t t, int64_t i) { return std::fma(a.at<T>(t, i), T(s), y.at<T>(t, i)); }); }
+template <class T>
+void add(MatView y, MatView a, MatView b) {
+  map<T>(y, [&](int64_t t, int64_t i) { return a.at<T>(t, i) + b.at<T>(t, i); });
+}
+template <class T>
+void multiply(MatView y, MatView a, MatView b) {
+  map<T>(y, [&](int64_t t, int64_t i) { return a.at<T>(t, i) * b.at<T>(t, i); });
+}
+template <class T>
+void scale(MatView y, MatView a, double s) {
+  map<T>(y, [&](int64_t t, int64_t i) { return a.at<T>(t, i) * T(s); });
+}
+template <class T>
+void accumulate(MatView y, MatView a) {
+  map<T>(y, [&](int64_t t, int64_t i) { return y.at<T>(t, i) + a.at<T>(t, i); });
+}
+template <class T>
+void multiply_accumulate(MatView y, MatView a, MatView b) {
+  map<T>(y, [&](int64_t t, int64_t i) {
+    return std::fma(a.at<T>(t, i), b.at<T>(t, i), y.at<T>(t, i));
+  });
+}
+template <class T>
+void scale_accumulate(MatView y, MatView a, double s) {
+  map<T>(y, [&](int64_t t, int64_t i) { return std::fma(a.at<T>(t, i), T(s), y.at<T>(t, i)); });
+}
 
 template <class T>
 void scale_columns_fwd(MatView y, MatView x, MatView gamma_1D) {
@@ -40,8 +61,10 @@ void scale_rows_fwd(MatView y, MatView x, MatView w_T1) {
 template <class T>
 void scale_rows_bwd(MatView dx, MatView dw_T1, MatView dy, MatView x, MatView w_T1) {
   for (int64_t t = 0; t < x.rows; ++t) {
-    for (int64_t i = 0; i < x.cols; ++i) dx.at<T>(t, i) = std::fma(w_T1.at<T>(t, 0), dy.at<T>(t, i), dx.at<T>(t, i));
-    const T dot = reduce_row<T>(x.cols, [&](T lane, int64_t i) { return std::fma(dy.at<T>(t, i), x.at<T>(t, i), lane); });
+    for (int64_t i = 0; i < x.cols; ++i)
+      dx.at<T>(t, i) = std::fma(w_T1.at<T>(t, 0), dy.at<T>(t, i), dx.at<T>(t, i));
+    const T dot = reduce_row<T>(
+        x.cols, [&](T lane, int64_t i) { return std::fma(dy.at<T>(t, i), x.at<T>(t, i), lane); });
     dw_T1.at<T>(t, 0) = dw_T1.at<T>(t, 0) + dot;
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Linear maps: every output element is one chain of fused multiply-adds in ascending contraction index.
+// Linear maps: every output element is one chain of fused multiply-adds in ascending contraction
+// index.
 #include "moe/kernels/ref/ref.h"
 
 namespace moe::ref {
@@ -63,13 +64,15 @@ template <class T>
 void bias_bwd(MatView db_EN, MatView dy_RN, std::span<const int32_t> offsets_E1) {
   for (int64_t e = 0; e < db_EN.rows; ++e)
     for (int64_t r = offsets_E1[size_t(e)]; r < offsets_E1[size_t(e) + 1]; ++r)
-      for (int64_t j = 0; j < db_EN.cols; ++j) db_EN.at<T>(e, j) = db_EN.at<T>(e, j) + dy_RN.at<T>(r, j);
+      for (int64_t j = 0; j < db_EN.cols; ++j)
+        db_EN.at<T>(e, j) = db_EN.at<T>(e, j) + dy_RN.at<T>(r, j);
 }
 
 template <class T>
 void embedding_fwd(MatView y_TD, PanelView w_VD, std::span<const int32_t> ids_T) {
   for (size_t t = 0; t < ids_T.size(); ++t)
-    for (int64_t d = 0; d < w_VD.map.cols; ++d) y_TD.at<T>(int64_t(t), d) = w_VD.expert<T>(0)[w_VD.map.offset(ids_T[t], d)];
+    for (int64_t d = 0; d < w_VD.map.cols; ++d)
+      y_TD.at<T>(int64_t(t), d) = w_VD.expert<T>(0)[w_VD.map.offset(ids_T[t], d)];
 }
 
 template <class T>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The reference kernels, one group of functions per file. What these loops do, operation by operation, is the contract
-// (docs/NUMERICS.md); speed is nobody's concern here.
+// The reference kernels, one group of functions per file. What these loops do, operation by
+// operation, is the contract (docs/NUMERICS.md); speed is nobody's concern here.
 #pragma once
 
 #include <cmath>
@@ -11,8 +11,8 @@
 
 namespace moe::ref {
 
-/// The row reduction of every norm, softmax sum and stray dot product: lane j of 16 takes elements j, j + 16, ... ascending
-/// through step(lane value, i), then 8+8, 4+4, 2+2, 1+1.
+/// The row reduction of every norm, softmax sum and stray dot product: lane j of 16 takes elements
+/// j, j + 16, ... ascending through step(lane value, i), then 8+8, 4+4, 2+2, 1+1.
 template <class T, class Step>
 T reduce_row(int64_t n, Step step) {
   T lane[16] = {};
@@ -30,14 +30,23 @@ T max_of_row(const T* x, int64_t n, T start) {
   return m + T(0);
 }
 
-template <class T> void install_linear(Kernels& k);
-template <class T> void install_norm(Kernels& k);
-template <class T> void install_rope(Kernels& k);
-template <class T> void install_attention(Kernels& k);
-template <class T> void install_activation(Kernels& k);
-template <class T> void install_softmax(Kernels& k);
-template <class T> void install_elementwise(Kernels& k);
-template <class T> void install_rows(Kernels& k);
-template <class T> void install_optimizer(Kernels& k);
+template <class T>
+void install_linear(Kernels& k);
+template <class T>
+void install_norm(Kernels& k);
+template <class T>
+void install_rope(Kernels& k);
+template <class T>
+void install_attention(Kernels& k);
+template <class T>
+void install_activation(Kernels& k);
+template <class T>
+void install_softmax(Kernels& k);
+template <class T>
+void install_elementwise(Kernels& k);
+template <class T>
+void install_rows(Kernels& k);
+template <class T>
+void install_optimizer(Kernels& k);
 
 }  // namespace moe::ref

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Rotary position embedding (Su et al. 2021, arXiv:2104.09864). A pair (a, b) becomes (a cos - b sin, b cos + a sin).
+// Rotary position embedding (Su et al. 2021, arXiv:2104.09864). A pair (a, b) becomes (a cos - b
+// sin, b cos + a sin).
 #include "moe/kernels/ref/ref.h"
 
 namespace moe::ref {
@@ -17,7 +18,8 @@ void rotate(MatView out, MatView in, const Rope& r, T sign) {
       T* y = out.row<T>(t) + h * r.head_dim;
       for (int64_t i = 0; i < half; ++i) {
         const int64_t ia = r.interleaved ? 2 * i : i, ib = r.interleaved ? 2 * i + 1 : i + half;
-        const T c = r.cos_PR.at<T>(position, i), s = r.sin_PR.at<T>(position, i) * sign, a = x[ia], b = x[ib];
+        const T c = r.cos_PR.at<T>(position, i), s = r.sin_PR.at<T>(position, i) * sign, a = x[ia],
+                b = x[ib];
         put(y[ia], std::fma(a, c, -(b * s)));
         put(y[ib], std::fma(b, c, a * s));
       }
@@ -26,8 +28,14 @@ void rotate(MatView out, MatView in, const Rope& r, T sign) {
   }
 }
 
-template <class T> void rope_fwd(MatView y, MatView x, const Rope& r) { rotate<T, false>(y, x, r, T(1)); }
-template <class T> void rope_bwd(MatView dx, MatView dy, const Rope& r) { rotate<T, true>(dx, dy, r, T(-1)); }
+template <class T>
+void rope_fwd(MatView y, MatView x, const Rope& r) {
+  rotate<T, false>(y, x, r, T(1));
+}
+template <class T>
+void rope_bwd(MatView dx, MatView dy, const Rope& r) {
+  rotate<T, true>(dx, dy, r, T(-1));
+}
 
 }  // namespace
 

@@ -14,7 +14,8 @@ void gather_rows(MatView y_RD, MatView x_TD, std::span<const int32_t> rows_R) {
 template <class T>
 void scatter_add_rows(MatView x_TD, MatView y_RD, std::span<const int32_t> rows_R) {
   for (size_t r = 0; r < rows_R.size(); ++r)
-    for (int64_t i = 0; i < x_TD.cols; ++i) x_TD.at<T>(rows_R[r], i) = x_TD.at<T>(rows_R[r], i) + y_RD.at<T>(int64_t(r), i);
+    for (int64_t i = 0; i < x_TD.cols; ++i)
+      x_TD.at<T>(rows_R[r], i) = x_TD.at<T>(rows_R[r], i) + y_RD.at<T>(int64_t(r), i);
 }
 
 template <class T>
@@ -32,9 +33,11 @@ template <class T>
 void combine_bwd(const Combine& c) {
   for (int64_t t = 0; t < c.y_TD.rows; ++t)
     for (int32_t n = c.token_offsets_T1[size_t(t)]; n < c.token_offsets_T1[size_t(t) + 1]; ++n) {
-      const T *dy = c.y_TD.row<T>(t), *row = c.rows_RD.row<T>(c.row_of_N[size_t(n)]), w = c.w_1N.at<T>(0, n);
+      const T *dy = c.y_TD.row<T>(t), *row = c.rows_RD.row<T>(c.row_of_N[size_t(n)]),
+              w = c.w_1N.at<T>(0, n);
       T* drow = c.drows_RD.row<T>(c.row_of_N[size_t(n)]);
-      const T dot = reduce_row<T>(c.y_TD.cols, [&](T lane, int64_t i) { return std::fma(row[i], dy[i], lane); });
+      const T dot = reduce_row<T>(c.y_TD.cols,
+                                  [&](T lane, int64_t i) { return std::fma(row[i], dy[i], lane); });
       c.dw_1N.at<T>(0, n) = c.dw_1N.at<T>(0, n) + dot;
       for (int64_t i = 0; i < c.y_TD.cols; ++i) drow[i] = std::fma(w, dy[i], drow[i]);
     }

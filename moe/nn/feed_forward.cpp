@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#include "moe/nn/feed_forward.h"
+
+#include "moe/ops/activation.h"
+
+namespace moe {
+
+Activation activation_kind(const std::string& name) {
+  if (name == "swiglu" || name == "silu") return Activation::silu;
+  if (name == "geglu" || name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "gelu") return Activation::gelu_erf;
+  if (name == "reglu" || name == "relu") return Activation::relu;
+  throw Error(str("[feed_forward] unknown activation '", printable(name, 40), "'"));
+}
+
+FeedForward::FeedForward(const ModelConfig& c, int64_t d_ff_, DType dtype, int64_t experts)
+    : d_ff(d_ff_),
+      gated(c.is_gated()),
+      kind(activation_kind(c.activation)),
+      up(gated ? Linear({"gate_proj", "up_proj"}, {d_ff, d_ff}, c.d_model, c.bias || c.mlp_bias,
+                        dtype, experts, Layout::panel16_gate_up)
+               : Linear({"up_proj"}, {d_ff}, c.d_model, c.bias || c.mlp_bias, dtype, experts)),
+      down({"down_proj"}, {c.d_model}, d_ff, c.bias || c.mlp_bias, dtype, experts) {
+  down.residual_output = true;
+}
+
+Var FeedForward::activate(const Var& x) const {
+  return gated ? ops::gated_activation(x, d_ff, kind) : ops::activation(x, kind);
+}
+Var FeedForward::operator()(const Var& x_TD) const { return down(activate(up(x_TD))); }
+Var FeedForward::operator()(const Var& rows_RD, const Tensor& offsets_E1) const {
+  return down(activate(up(rows_RD, offsets_E1)), offsets_E1);
+}
+
+void FeedForward::visit(const Visitor& v) const {
+  up.visit(v);
+  down.visit(v);
+}
+
+}  // namespace moe

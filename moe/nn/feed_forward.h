@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Feed-forward networks: gated (y = W_down(f(W_gate x) * W_up x)) or plain (y = W_down f(W_up x));
+// for one network or one per expert.
+#pragma once
+
+#include "moe/kernels/kernels.h"
+#include "moe/nn/linear.h"
+#include "moe/nn/model_config.h"
+
+namespace moe {
+
+/// The pointwise function of a config's activation name ("swiglu" and "silu": SiLU ...).
+Activation activation_kind(const std::string& name);
+
+struct FeedForward {
+  int64_t d_ff = 0;
+  bool gated = true;
+  Activation kind = Activation::silu;
+  Linear up;  // gate_proj and up_proj in alternating panels, or up_proj alone
+  Linear down;
+
+  FeedForward() = default;
+  /// experts = 0: one network.
+  FeedForward(const ModelConfig& config, int64_t d_ff, DType dtype, int64_t experts = 0);
+  Var operator()(const Var& x_TD) const;
+  Var operator()(const Var& rows_RD, const Tensor& offsets_E1) const;
+  void visit(const Visitor& v) const;
+
+ private:
+  Var activate(const Var& x) const;
+};
+
+}  // namespace moe

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+#include "moe/nn/model_config.h"
+
+#include "moe/base/error.h"
+#include "moe/nn/moe/routers.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kMaxSize =
+    int64_t{1}
+    << 24;  // keeps every product of three sizes inside 63 bits together with numel()'s check
+
+int64_t parse_index(const std::string& text, const std::string& key, const std::string& spec) {
+  const std::string t = trim(text);
+  MOE_CHECK(!t.empty() && t.size() < 10 && t.find_first_not_of("0123456789") == std::string::npos,
+            "[config] ", key, ": '", printable(spec, 60),
+            "' is not all | [2,5] | every:2 | first_dense:1 | 16-31");
+  return std::stoll(t);
+}
+
+}  // namespace
+
+bool ModelConfig::is_gated() const {
+  return activation == "swiglu" || activation == "geglu" || activation == "reglu";
+}
+
+void bind_model_keys(ConfigTable& t, ModelConfig& c) {
+  t.integer("model.n_layers", c.n_layers, 1, 4096, "number of transformer blocks");
+  t.integer("model.d_model", c.d_model, 1, kMaxSize, "width of the residual stream");
+  t.integer("model.n_heads", c.n_heads, 1, 65536, "query heads");
+  t.integer("model.n_kv_heads", c.n_kv_heads, 1, 65536,
+            "key/value heads; divides n_heads (1: MQA, n_heads: MHA)");
+  t.integer("model.head_dim", c.head_dim, 1, 65536,
+            "width of one head; need not be d_model / n_heads");
+  t.integer("model.d_ff", c.d_ff, 1, kMaxSize, "width of a dense layer's feed-forward network");
+  t.integer("model.max_seq_len", c.max_seq_len, 1, int64_t{1} << 24, "longest sequence in tokens");
+  t.integer("model.vocab_size", c.vocab_size, 0, int64_t{1} << 24,
+            "size of the vocabulary; 0: the tokenizer's");
+  t.choice("model.norm", c.norm, {"rms_norm", "layer_norm"},
+           "normalisation before each branch and before the head");
+  t.number("model.norm_eps", c.norm_eps, 0, 1, "added to the mean square inside the root");
+  t.boolean("model.bias", c.bias, "biases on all linear maps and LayerNorms");
+  t.boolean("model.qkv_bias", c.qkv_bias, "biases on the q, k and v projections");
+  t.boolean("model.o_bias", c.o_bias, "bias on the attention output projection");
+  t.boolean("model.mlp_bias", c.mlp_bias, "biases in the feed-forward networks and experts");
+  t.choice("model.position", c.position,
+           {"rope", "learned", "sinusoidal", "alibi", "t5", "shaw", "none"}, "how positions enter");
+  t.number("model.rope_theta", c.rope_theta, 1e-3, 1e12, "base of the rotary frequencies");
+  t.choice("model.rope_scaling.type", c.rope_scaling.type, {"none", "llama3"},
+           "rotary frequency scaling");
+  t.number("model.rope_scaling.factor", c.rope_scaling.factor, 1e-3, 1e6,
+           "llama3: division of the low frequencies");
+  t.number("model.rope_scaling.low_freq_factor", c.rope_scaling.low_freq_factor, 1e-3, 1e6,
+           "llama3: wavelengths above original / this are scaled");
+  t.number("model.rope_scaling.high_freq_factor", c.rope_scaling.high_freq_factor, 1e-3, 1e6,
+           "llama3: wavelengths below original / this are kept");
+  t.integer("model.rope_scaling.original_max_seq_len", c.rope_scaling.original_max_seq_len, 1,
+            int64_t{1} << 24, "llama3: context the model was trained with");
+  t.integer("model.relative_buckets", c.relative_buckets, 2, 65536,
+            "t5: number of distance buckets");
+  t.integer("model.relative_max_distance", c.relative_max_distance, 1, int64_t{1} << 24,
+            "t5: distance from which all share a bucket; shaw: clipping distance");
+  t.integer("model.sliding_window", c.sliding_window, 0, int64_t{1} << 24,
+            "keys a query sees, itself included; 0: all");
+  t.string("model.window_layers", c.window_layers,
+           "layers that use the sliding window: all | [0,2] | every:2 | first_dense:1 | 16-31");
+  t.number("model.attention_softcap", c.attention_softcap, 0, 1e6,
+           "scores become tanh(s / cap) * cap; 0: off");
+  t.boolean("model.attention_sink", c.attention_sink,
+            "one learned logit a head that joins the softmax's denominator");
+  t.choice("model.activation", c.activation,
+           {"swiglu", "geglu", "reglu", "gelu", "gelu_tanh", "relu", "silu"},
+           "feed-forward activation; the first three are gated");
+  t.choice("model.qk_norm", c.qk_norm, {"true", "false", "per_row"},
+           "RMSNorm on queries and keys: per head, off, or over the whole row");
+  t.boolean("model.tie_embeddings", c.tie_embeddings, "the output head is the embedding table");
+  t.number("model.layer_scale", c.layer_scale, 0, 1,
+           "initial value of a learned scale on each branch's output; 0: none");
+  t.number("model.dropout", c.dropout, 0, 0.999, "dropout rate on the embedding and each branch");
+  t.string("model.init_from", c.init_from,
+           "checkpoint or Hugging Face folder to start from; its model keys are taken");
+  t.optional_group("model.moe", c.has_moe,
+                   "Mixture-of-Experts layers; without this group the model is dense");
+  MoeConfig& m = c.moe;
+  t.string("model.moe.layers", m.layers,
+           "which layers are MoE: all | [2,5,8,11] | every:2 | first_dense:1 | 16-31");
+  t.integer("model.moe.n_experts", m.n_experts, 1, 65536, "routed experts a layer");
+  t.integer("model.moe.top_k", m.top_k, 1, 65536,
+            "experts a token takes (expert_choice: on average)");
+  t.integer("model.moe.d_ff", m.d_ff, 1, kMaxSize, "width of one expert");
+  t.integer("model.moe.n_shared_experts", m.n_shared_experts, 0, 1024,
+            "experts that every token takes");
+  t.integer("model.moe.shared_d_ff", m.shared_d_ff, 0, kMaxSize,
+            "width of all shared experts together; 0: n_shared_experts * d_ff");
+  t.boolean("model.moe.shared_gate", m.shared_gate, "a sigmoid gate on the shared experts' output");
+  t.choice("model.moe.router", m.router, router_names(), "how tokens reach experts");
+  t.choice("model.moe.softmax", m.softmax, {"before_topk", "after_topk"},
+           "top_k: probabilities over all experts, or over the chosen ones");
+  t.boolean("model.moe.norm_topk_prob", m.norm_topk_prob,
+            "chosen probabilities are divided by their sum");
+  t.number("model.moe.aux_loss_weight", m.aux_loss_weight, 0, 1e6,
+           "weight of the Switch balance loss E sum f P, per layer");
+  t.number("model.moe.z_loss_weight", m.z_loss_weight, 0, 1e6,
+           "weight of the router z-loss, per layer");
+  t.integer("model.moe.n_group", m.n_group, 1, 65536, "sigmoid_bias: groups of experts");
+  t.integer("model.moe.topk_group", m.topk_group, 1, 65536, "sigmoid_bias: groups a token may use");
+  t.number("model.moe.routed_scaling_factor", m.routed_scaling_factor, 1e-6, 1e6,
+           "sigmoid_bias, longcat: factor on the combine weights");
+  t.number("model.moe.bias_update_rate", m.bias_update_rate, 0, 1,
+           "sigmoid_bias, longcat: step of the selection bias");
+  t.integer("model.moe.n_identity_experts", m.n_identity_experts, 0, 65536,
+            "longcat: experts that return their input");
+  t.boolean("model.moe.allow_noncausal", m.allow_noncausal,
+            "train a router that sees later tokens on next-token prediction all the same");
+}
+
+std::vector<bool> parse_layer_spec(const std::string& spec, int64_t n_layers,
+                                   const std::string& key) {
+  std::vector<bool> on(size_t(n_layers), false);
+  const std::string s = trim(spec);
+  auto set = [&](int64_t i) {
+    MOE_CHECK(i >= 0 && i < n_layers, "[config] ", key, ": layer ", i,
+              " does not exist; the model has layers 0 to ", n_layers - 1);
+    on[size_t(i)] = true;
+  };
+  if (s == "all") {
+    on.assign(size_t(n_layers), true);
+  } else if (starts_with(s, "every:")) {
+    const int64_t step = parse_index(s.substr(6), key, spec);
+    MOE_CHECK(step >= 1, "[config] ", key, ": every:", step, " must be every:1 or more");
+    for (int64_t i = step - 1; i < n_layers; i += step) set(i);
+  } else if (starts_with(s, "first_dense:")) {
+    for (int64_t i = parse_index(s.substr(12), key, spec); i < n_layers; ++i) set(i);
+  } else if (starts_with(s, "[") && ends_with(s, "]")) {
+    const std::string inner = s.substr(1, s.size() - 2);
+    if (!trim(inner).empty())
+      for (const std::string& item : split(inner, ',')) set(parse_index(item, key, spec));
+  } else {
+    const std::vector<std::string> ends = split(s, '-');
+    MOE_CHECK(ends.size() == 1 || ends.size() == 2, "[config] ", key, ": '", printable(spec, 60),
+              "' is not all | [2,5] | every:2 | first_dense:1 | 16-31");
+    const int64_t first = parse_index(ends.front(), key, spec),
+                  last = parse_index(ends.back(), key, spec);
+    MOE_CHECK(first <= last, "[config] ", key, ": range ", first, "-", last, " runs backwards");
+    for (int64_t i = first; i <= last; ++i) set(i);
+  }
+  return on;
+}
+
+std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
+  MOE_CHECK(c.n_heads % c.n_kv_heads == 0, "[config] model.n_heads is ", c.n_heads,
+            ", which is no multiple of model.n_kv_heads ", c.n_kv_heads);
+  MOE_CHECK(c.position != "rope" || c.head_dim % 2 == 0, "[config] model.head_dim is ", c.head_dim,
+            "; RoPE rotates pairs, so it must be even (or use model.position=learned)");
+  MOE_CHECK(c.position != "sinusoidal" || c.d_model % 2 == 0, "[config] model.d_model is ",
+            c.d_model, "; sinusoidal positions need an even width");
+  MOE_CHECK(c.position != "t5" || c.relative_max_distance > c.relative_buckets / 2,
+            "[config] model.relative_max_distance is ", c.relative_max_distance,
+            "; it must exceed model.relative_buckets / 2 = ", c.relative_buckets / 2);
+  std::vector<bool> is_moe(size_t(c.n_layers), false);
+  if (c.has_moe) {
+    const MoeConfig& m = c.moe;
+    is_moe = parse_layer_spec(m.layers, c.n_layers, "model.moe.layers");
+    const int64_t choices = m.n_experts + (m.router == "longcat" ? m.n_identity_experts : 0);
+    MOE_CHECK(m.top_k <= choices, "[config] model.moe.top_k is ", m.top_k, ", but there are only ",
+              choices, " experts; set it to 1..", choices);
+    MOE_CHECK(m.n_identity_experts == 0 || m.router == "longcat",
+              "[config] model.moe.n_identity_experts needs model.moe.router=longcat, not ",
+              m.router);
+    MOE_CHECK(m.softmax == "before_topk" || m.norm_topk_prob,
+              "[config] model.moe.norm_topk_prob=false has no meaning with softmax=after_topk; "
+              "weights sum to 1 there");
+    if (m.router == "sigmoid_bias") {
+      MOE_CHECK(m.n_experts % m.n_group == 0, "[config] model.moe.n_experts ", m.n_experts,
+                " is no multiple of n_group ", m.n_group);
+      MOE_CHECK(m.topk_group <= m.n_group, "[config] model.moe.topk_group is ", m.topk_group,
+                ", there are only ", m.n_group, " groups");
+      MOE_CHECK(m.top_k <= m.topk_group * (m.n_experts / m.n_group), "[config] model.moe.top_k ",
+                m.top_k, " does not fit ", m.topk_group, " groups of ", m.n_experts / m.n_group);
+    } else {
+      MOE_CHECK(m.n_group == 1 && m.topk_group == 1,
+                "[config] model.moe.n_group needs model.moe.router=sigmoid_bias, not ", m.router);
+    }
+    MOE_CHECK(!m.shared_gate || m.n_shared_experts > 0,
+              "[config] model.moe.shared_gate=true needs model.moe.n_shared_experts >= 1");
+  }
+  std::vector<bool> windowed = parse_layer_spec(c.window_layers, c.n_layers, "model.window_layers");
+  std::vector<LayerConfig> layers;
+  for (int64_t i = 0; i < c.n_layers; ++i)
+    layers.push_back({.index = int(i),
+                      .moe = is_moe[size_t(i)],
+                      .window = windowed[size_t(i)] ? c.sliding_window : 0});
+  return layers;
+}
+
+}  // namespace moe

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The shape and function of a model: plain structs with defaults, one table of keys, and their
+// resolution into one LayerConfig per layer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "moe/base/config.h"
+
+namespace moe {
+
+/// Rotary frequency scaling of Llama 3 (formula in nn/positions.cpp); type "none" or "llama3".
+struct RopeScaling {
+  std::string type = "none";
+  double factor = 1, low_freq_factor = 1, high_freq_factor = 4;
+  int64_t original_max_seq_len = 8192;
+  bool operator==(const RopeScaling&) const = default;
+};
+
+struct MoeConfig {
+  std::string layers = "all";  // all | [2,5,8,11] | every:2 | first_dense:1 | 16-31
+  int64_t n_experts = 8, top_k = 2, d_ff = 512;
+  int64_t n_shared_experts =
+      0;  // one FFN of n_shared_experts * d_ff (or shared_d_ff) that every token takes
+  int64_t shared_d_ff = 0;   // 0: n_shared_experts * d_ff
+  bool shared_gate = false;  // sigmoid gate on the shared experts' output (Qwen2-MoE)
+  std::string router = "top_k";
+  std::string softmax = "before_topk";  // over all experts, or after_topk: over the chosen ones
+  bool norm_topk_prob = true;           // chosen probabilities divided by their sum
+  double aux_loss_weight = 0.01, z_loss_weight = 0.001;
+  int64_t n_group = 1, topk_group = 1;  // group-limited selection (sigmoid_bias)
+  double routed_scaling_factor = 1;
+  double bias_update_rate = 1e-3;  // selection bias per optimiser step (sigmoid_bias, longcat)
+  int64_t n_identity_experts = 0;  // longcat
+  bool allow_noncausal = false;
+  bool operator==(const MoeConfig&) const = default;
+};
+
+struct ModelConfig {
+  int64_t n_layers = 6, d_model = 384, n_heads = 6, n_kv_heads = 6, head_dim = 64, d_ff = 1024,
+          max_seq_len = 256;
+  int64_t vocab_size = 0;  // 0: the tokenizer's
+  std::string norm = "rms_norm";
+  double norm_eps = 1e-6;
+  bool bias = false;  // everywhere: q, k, v, o, FFN, LayerNorm
+  bool qkv_bias = false, o_bias = false, mlp_bias = false;
+  std::string position = "rope";
+  double rope_theta = 10000;
+  RopeScaling rope_scaling;
+  int64_t relative_buckets = 32,
+          relative_max_distance = 128;  // t5; shaw clips at relative_max_distance
+  int64_t sliding_window = 0;
+  std::string window_layers = "all";  // which layers use sliding_window, same grammar as moe.layers
+  double attention_softcap = 0;
+  bool attention_sink = false;
+  std::string activation = "swiglu";
+  std::string qk_norm = "true";  // true: per head; per_row: over the whole projected row; false
+  bool tie_embeddings = true;
+  double layer_scale = 0, dropout = 0;
+  std::string init_from;
+  bool has_moe = false;
+  MoeConfig moe;
+
+  bool operator==(const ModelConfig&) const = default;
+  bool is_gated() const;  // swiglu, geglu, reglu
+};
+
+/// What one block is made of.
+struct LayerConfig {
+  int index = 0;
+  bool moe = false;
+  int64_t window = 0;
+};
+
+/// Binds every model key to `config`. The default of a key is the config's value at this moment.
+void bind_model_keys(ConfigTable& table, ModelConfig& config);
+
+/// Which of n layers a spec names: "all", "[2,5,8,11]", "every:2" (layers 1, 3, ...: (i + 1) % 2 ==
+/// 0), "first_dense:1" (all but the first), "16-31". Throws Error (what was given, what is valid).
+std::vector<bool> parse_layer_spec(const std::string& spec, int64_t n_layers,
+                                   const std::string& key);
+
+/// Checks every relation between keys (k <= E, heads, even head_dim with RoPE ...) and resolves the
+/// layers.
+std::vector<LayerConfig> resolve_layers(const ModelConfig& config);
+
+}  // namespace moe

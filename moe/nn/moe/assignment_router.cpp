@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include "moe/nn/moe/assignment_router.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moe/nn/moe/sparse_dispatch.h"
+#include "moe/ops/select.h"
+
+namespace moe {
+
+Var zero_loss() { return Var(Tensor::zeros({1}, DType::f64)); }
+
+void RouterStats::operator+=(const RouterStats& b) {
+  auto plus = [](auto& to, const auto& from) {
+    to.resize(std::max(to.size(), from.size()));
+    for (size_t e = 0; e < from.size(); ++e) to[e] += from[e];
+  };
+  n_tokens += b.n_tokens;
+  entropy_sum += b.entropy_sum;
+  balance_loss += b.balance_loss;
+  z_loss += b.z_loss;
+  plus(counts_E, b.counts_E);
+  plus(dropped_E, b.dropped_E);
+  plus(prob_sum_E, b.prob_sum_E);
+}
+
+double score_at(const Tensor& scores_TE, int64_t t, int64_t e) {
+  const size_t i = size_t(t * scores_TE.size(1) + e);
+  return scores_TE.dtype() == DType::f64 ? scores_TE.data<double>()[i]
+                                         : double(scores_TE.data<float>()[i]);
+}
+
+std::vector<int32_t> k_best(std::vector<int32_t> candidates, int64_t k,
+                            const std::function<double(int32_t)>& score) {
+  auto better = [&](int32_t a, int32_t b) {
+    const double x = score(a), y = score(b);
+    if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);
+    return x > y;
+  };
+  std::stable_sort(candidates.begin(), candidates.end(), better);
+  candidates.resize(std::min(candidates.size(), size_t(k)));
+  return candidates;
+}
+
+Picks token_choice(const ForwardContext& ctx,
+                   const std::function<std::vector<int32_t>(int64_t)>& experts_of) {
+  Picks picks;
+  for (int64_t t = 0; t < ctx.n_tokens(); ++t) {
+    if (!ctx.valid(t)) continue;
+    int32_t choice = 0;
+    for (const int32_t e : experts_of(t)) picks.push_back({e, int32_t(t), choice++});
+  }
+  return picks;
+}
+
+Picks top_k_picks(const Tensor& scores_TE, int64_t k, const ForwardContext& ctx) {
+  std::vector<int32_t> index_TK(size_t(scores_TE.size(0) * k));
+  kernels(scores_TE.dtype()).top_k(index_TK, scores_TE.view(), k);
+  return token_choice(ctx, [&](int64_t t) {
+    return std::vector<int32_t>(index_TK.begin() + t * k, index_TK.begin() + (t + 1) * k);
+  });
+}
+
+namespace {
+
+template <class F>
+Tensor from_picks(const Picks& picks, F f) {
+  Tensor out = Tensor::empty({int64_t(picks.size())}, DType::i32);
+  for (size_t a = 0; a < picks.size(); ++a) out.data<int32_t>()[a] = f(picks[a]);
+  return out;
+}
+
+void add_scores(RouterStats& stats, const Tensor& probs_TE, const ForwardContext& ctx) {
+  const int64_t E = probs_TE.size(1);
+  for (int64_t t = 0; t < probs_TE.size(0); ++t) {
+    if (!ctx.valid(t)) continue;
+    double sum = 0;
+    for (int64_t e = 0; e < E; ++e) sum += score_at(probs_TE, t, e);
+    for (int64_t e = 0; e < E; ++e) {
+      const double p = score_at(probs_TE, t, e) / sum;
+      if (!(p > 0)) continue;
+      stats.prob_sum_E[size_t(e)] += p;
+      stats.entropy_sum -= p * std::log(p);
+    }
+    stats.n_tokens += 1;
+  }
+}
+
+}  // namespace
+
+Tensor pick_tokens(const Picks& picks) {
+  return from_picks(picks, [](const Pick& p) { return p.token; });
+}
+Tensor pick_experts(const Picks& picks) {
+  return from_picks(picks, [](const Pick& p) { return p.expert; });
+}
+
+Var AssignmentRouter::weigh(const Scores& scores, const Picks& picks, int64_t) const {
+  return ops::select_elements(scores.probs_TE, pick_tokens(picks), pick_experts(picks));
+}
+
+Var AssignmentRouter::aux_loss(const Scores&, RouterStats&, const ForwardContext&) const {
+  return zero_loss();
+}
+
+Routing AssignmentRouter::route(const Var& x_TD, const ForwardContext& ctx) const {
+  const Scores scores = score(x_TD, ctx);
+  Picks picks;
+  if (ctx.replay) {
+    const auto recorded = ctx.replay->picks_of_layer.find(ctx.layer);
+    MOE_CHECK(recorded != ctx.replay->picks_of_layer.end(),
+              "[router] the replay holds no routes for layer ", ctx.layer);
+    picks = recorded->second;
+    for (const Pick& p : picks)
+      MOE_CHECK(p.token >= 0 && p.token < ctx.n_tokens() && p.expert >= 0 && p.expert < n_outputs(),
+                "[router] replayed pick of expert ", p.expert, " by token ", p.token,
+                " does not fit ", n_outputs(), " experts and ", ctx.n_tokens(), " tokens");
+  } else {
+    picks = select_experts(scores, ctx);
+  }
+  std::sort(picks.begin(), picks.end());
+  const Var weight_A1 = weigh(scores, picks, ctx.n_tokens());
+  RouterStats stats{size_t(n_outputs())};
+  add_scores(stats, scores.probs_TE.value(), ctx);
+  for (const Pick& p : picks) stats.counts_E[size_t(p.expert)] += 1;
+  Var aux = aux_loss(scores, stats, ctx);
+  return {std::make_unique<SparseDispatch>(picks, weight_A1, n_experts_, n_identity_),
+          std::move(aux), scores.logits_TE, std::move(stats), std::move(picks)};
+}
+
+GatedRouter::GatedRouter(const std::string& weight_name, int64_t d_model, int64_t n_experts,
+                         int64_t k, DType dtype, int64_t n_identity, int64_t n_zero)
+    : AssignmentRouter(n_experts, n_identity, n_zero),
+      gate_({weight_name}, {n_experts + n_identity + n_zero}, d_model, false, dtype),
+      k_(k) {
+  gate_.role = Role::router;
+}
+
+}  // namespace moe

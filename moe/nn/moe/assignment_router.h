@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// Base of every router whose routes are (token, expert, weight) picks: a new one writes score,
+// select_experts and, if it must, weigh and aux_loss. Replay, padding and statistics live here,
+// once.
+#pragma once
+
+#include "moe/nn/linear.h"
+#include "moe/nn/moe/router.h"
+
+namespace moe {
+
+/// Outputs [0, n_experts) are real experts, then identity experts, which return their input, then
+/// zero experts.
+class AssignmentRouter : public Router {
+ public:
+  Routing route(const Var& x_TD, const ForwardContext& ctx) const final;
+  bool causal(bool training) const final { return selects_causally(training); }
+
+ protected:
+  struct Scores {
+    Var logits_TE;  // [T, 0] if there are none
+    Var probs_TE;   // scores in combine weights: softmax, sigmoid ...
+  };
+  explicit AssignmentRouter(int64_t n_experts, int64_t n_identity = 0, int64_t n_zero = 0)
+      : n_experts_(n_experts), n_identity_(n_identity), n_zero_(n_zero) {}
+  int64_t n_outputs() const { return n_experts_ + n_identity_ + n_zero_; }
+
+  virtual Scores score(const Var& x_TD, const ForwardContext& ctx) const = 0;
+  /// Valid tokens only, any order.
+  virtual Picks select_experts(const Scores& scores, const ForwardContext& ctx) const = 0;
+  /// One weight per pick, [A, 1]; default: the pick's score.
+  virtual Var weigh(const Scores& scores, const Picks& picks, int64_t n_tokens) const;
+  /// Weighted auxiliary loss, a float64 scalar; fills stats.balance_loss and stats.z_loss.
+  virtual Var aux_loss(const Scores& scores, RouterStats& stats, const ForwardContext& ctx) const;
+  virtual bool selects_causally(bool /*training*/) const { return true; }
+
+  int64_t n_experts_, n_identity_, n_zero_;
+};
+
+/// One linear map from the token to a score per output.
+class GatedRouter : public AssignmentRouter {
+ protected:
+  GatedRouter(const std::string& weight_name, int64_t d_model, int64_t n_experts, int64_t k,
+              DType dtype, int64_t n_identity = 0, int64_t n_zero = 0);
+  void visit(const Visitor& v) const override { gate_.visit(v); }
+
+  Linear gate_;  // [n_outputs, D]
+  int64_t k_;
+};
+
+// ---- Helpers for select_experts and weigh
+// -----------------------------------------------------------------------------------------------------
+/// Score (t, e) of a [T, E] tensor of float32 or float64, as double (exact).
+double score_at(const Tensor& scores_TE, int64_t t, int64_t e);
+/// The k best of the candidates by falling score; ties: lower index; NaN last.
+std::vector<int32_t> k_best(std::vector<int32_t> candidates, int64_t k,
+                            const std::function<double(int32_t)>& score);
+/// Calls experts_of(t) for every valid token; the order of its answer gives the choice numbers.
+Picks token_choice(const ForwardContext& ctx,
+                   const std::function<std::vector<int32_t>(int64_t t)>& experts_of);
+/// The k columns with the largest value in each valid row.
+Picks top_k_picks(const Tensor& scores_TE, int64_t k, const ForwardContext& ctx);
+/// Tokens and experts of picks as i32 tensors.
+Tensor pick_tokens(const Picks& picks);
+Tensor pick_experts(const Picks& picks);
+
+}  // namespace moe

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include "moe/nn/moe/balance_losses.h"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "moe/nn/moe/assignment_router.h"
+
+namespace moe {
+namespace {
+
+// grad[t, e] += value(t, e), rounded once to the gradient's type.
+template <class F>
+void add_to_grad(const Tensor& grad_TE, F value) {
+  const int64_t T = grad_TE.size(0), E = grad_TE.size(1);
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t e = 0; e < E; ++e) {
+      const size_t i = size_t(t * E + e);
+      if (grad_TE.dtype() == DType::f64)
+        grad_TE.data<double>()[i] += value(t, e);
+      else
+        grad_TE.data<float>()[i] += float(value(t, e));
+    }
+}
+
+Var scalar(const char* op, double value, const Var& input,
+           std::function<void(double dloss)> backward) {
+  return record(
+      op, Tensor::from<double>({1}, {&value, 1}), {input},
+      [backward = std::move(backward)](const Tensor& dloss) { backward(dloss.data<double>()[0]); });
+}
+
+double row_logsumexp(const Tensor& logits_TE, int64_t t) {
+  double top = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (int64_t e = 0; e < logits_TE.size(1); ++e) top = std::max(top, score_at(logits_TE, t, e));
+  for (int64_t e = 0; e < logits_TE.size(1); ++e) sum += std::exp(score_at(logits_TE, t, e) - top);
+  return top + std::log(sum);
+}
+
+int64_t count_valid(const ForwardContext& ctx, int64_t T) {
+  int64_t n = 0;
+  for (int64_t t = 0; t < T; ++t) n += ctx.valid(t);
+  return n;
+}
+
+}  // namespace
+
+Var switch_loss(const Var& scores_TE, const std::vector<int64_t>& counts_E,
+                const ForwardContext& ctx) {
+  const int64_t T = scores_TE.size(0), E = scores_TE.size(1), n = count_valid(ctx, T);
+  MOE_CHECK(int64_t(counts_E.size()) == E, "[switch_loss] ", counts_E.size(), " counts for ", E,
+            " experts");
+  const int64_t total = std::accumulate(counts_E.begin(), counts_E.end(), int64_t{0});
+  if (n == 0 || total == 0) return zero_loss();
+  std::vector<double> f(size_t(E), 0);
+  for (size_t e = 0; e < f.size(); ++e) f[e] = double(counts_E[e]) / double(total);
+  double loss = 0;
+  for (int64_t e = 0; e < E; ++e) {
+    double P = 0;
+    for (int64_t t = 0; t < T; ++t)
+      if (ctx.valid(t)) P += score_at(scores_TE.value(), t, e);
+    loss += f[size_t(e)] * (P / double(n));
+  }
+  return scalar("switch_loss", double(E) * loss, scores_TE, [=](double dloss) {
+    add_to_grad(scores_TE.grad(), [&](int64_t t, int64_t e) {
+      return ctx.valid(t) ? dloss * double(E) * f[size_t(e)] / double(n) : 0.0;
+    });
+  });
+}
+
+Var router_z_loss(const Var& logits_TE, const ForwardContext& ctx) {
+  const int64_t T = logits_TE.size(0), n = count_valid(ctx, T);
+  if (n == 0 || logits_TE.size(1) == 0) return zero_loss();
+  std::vector<double> lse(size_t(T), 0);
+  double loss = 0;
+  for (int64_t t = 0; t < T; ++t) {
+    if (!ctx.valid(t)) continue;
+    lse[size_t(t)] = row_logsumexp(logits_TE.value(), t);
+    loss += lse[size_t(t)] * lse[size_t(t)];
+  }
+  return scalar("router_z_loss", loss / double(n), logits_TE, [=](double dloss) {
+    add_to_grad(logits_TE.grad(), [&](int64_t t, int64_t e) {
+      if (!ctx.valid(t)) return 0.0;
+      return dloss * 2 * lse[size_t(t)] / double(n) *
+             std::exp(score_at(logits_TE.value(), t, e) - lse[size_t(t)]);
+    });
+  });
+}
+
+Var normalize_rows(const Var& scores_TE) {
+  const int64_t T = scores_TE.size(0), E = scores_TE.size(1);
+  Tensor y = Tensor::zeros(scores_TE.shape(), scores_TE.dtype());
+  std::vector<double> sum(size_t(T), 0);
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t e = 0; e < E; ++e) sum[size_t(t)] += score_at(scores_TE.value(), t, e);
+  add_to_grad(
+      y, [&](int64_t t, int64_t e) { return score_at(scores_TE.value(), t, e) / sum[size_t(t)]; });
+  return record("normalize_rows", y, {scores_TE}, [=](const Tensor& dy) {
+    std::vector<double> dot(size_t(T), 0);
+    for (int64_t t = 0; t < T; ++t)
+      for (int64_t e = 0; e < E; ++e) dot[size_t(t)] += score_at(dy, t, e) * score_at(y, t, e);
+    add_to_grad(scores_TE.grad(), [&](int64_t t, int64_t e) {
+      return (score_at(dy, t, e) - dot[size_t(t)]) / sum[size_t(t)];
+    });
+  });
+}
+
+}  // namespace moe

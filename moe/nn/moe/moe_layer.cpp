@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "moe/nn/moe/moe_layer.h"
+
+#include "moe/nn/moe/routers.h"
+#include "moe/ops/activation.h"
+#include "moe/ops/elementwise.h"
+
+namespace moe {
+
+MoeLayer::MoeLayer(const ModelConfig& c, DType dtype)
+    : router(make_router(c.moe, c.d_model, dtype)), experts(c, c.moe.d_ff, dtype, c.moe.n_experts) {
+  if (c.moe.n_shared_experts > 0)
+    shared = FeedForward(
+        c, c.moe.shared_d_ff > 0 ? c.moe.shared_d_ff : c.moe.n_shared_experts * c.moe.d_ff, dtype);
+  if (c.moe.shared_gate) shared_gate = Linear({"shared_expert_gate"}, {1}, c.d_model, false, dtype);
+}
+
+MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const {
+  Routing routing = router->route(x_TD, ctx);
+  const ExpertRows rows = routing.dispatch->dispatch(x_TD);
+  const Var y_RD = exchange->around(
+      rows, [this](const ExpertRows& mine) { return experts(mine.rows_RD, mine.offsets_E1); });
+  Var y_TD = routing.dispatch->combine(y_RD, x_TD);
+  if (shared.d_ff > 0) {
+    Var s_TD = shared(x_TD);
+    if (shared_gate.weight)
+      s_TD = ops::scale_rows(s_TD, ops::activation(shared_gate(x_TD), Activation::sigmoid));
+    y_TD = ops::add(y_TD, s_TD);
+  }
+  return {std::move(y_TD), std::move(routing.aux_loss), std::move(routing.router_logits_TE),
+          std::move(routing.stats), std::move(routing.picks)};
+}
+
+void MoeLayer::visit(const Visitor& v) const {
+  router->visit(v);
+  experts.visit(v);
+  if (shared.d_ff > 0) shared.visit(v.at("shared_expert"));
+  if (shared_gate.weight) shared_gate.visit(v);
+}
+
+}  // namespace moe

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// The table of routers. A new one is a file in routers/, a line here and in routers.cpp, and a line
+// in the conformance test.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moe/nn/moe/router.h"
+
+namespace moe {
+
+using MakeRouter = std::unique_ptr<Router> (*)(const MoeConfig& config, int64_t d_model,
+                                               DType dtype);
+struct RouterEntry {
+  const char* name;  // value of model.moe.router
+  const char* paper;
+  MakeRouter make;
+};
+
+std::unique_ptr<Router> make_top_k_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_sigmoid_bias_router(const MoeConfig& config, int64_t d_model,
+                                                 DType dtype);
+std::unique_ptr<Router> make_expert_choice_router(const MoeConfig& config, int64_t d_model,
+                                                  DType dtype);
+std::unique_ptr<Router> make_longcat_router(const MoeConfig& config, int64_t d_model, DType dtype);
+
+const std::vector<RouterEntry>& router_table();
+std::vector<std::string> router_names();
+/// Throws Error naming the nearest router when there is none of that name.
+std::unique_ptr<Router> make_router(const MoeConfig& config, int64_t d_model, DType dtype);
+
+/// Replaces the entry of the same name for the life of the object: planted faults of tests.
+class RouterOverride {
+ public:
+  explicit RouterOverride(RouterEntry entry);
+  ~RouterOverride();
+  RouterOverride(const RouterOverride&) = delete;
+  RouterOverride& operator=(const RouterOverride&) = delete;
+
+ private:
+  RouterEntry previous_;
+};
+
+}  // namespace moe

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// A pre-norm transformer block: x += Attention(Norm(x)); x += FFN(Norm(x)), the FFN dense or
+// Mixture-of-Experts.
+#pragma once
+
+#include <memory>
+
+#include "moe/nn/attention.h"
+#include "moe/nn/moe/moe_layer.h"
+
+namespace moe {
+
+struct TransformerBlock {
+  LayerConfig config;
+  double dropout = 0;
+  Norm input_norm, ffn_norm;
+  Attention attention;
+  FeedForward dense;  // or
+  std::unique_ptr<MoeLayer> moe_layer;
+  Var attention_scale_D, ffn_scale_D;  // LayerScale; null without
+
+  TransformerBlock(const ModelConfig& model, const LayerConfig& layer,
+                   const SharedPositions& shared, DType dtype);
+  /// y_TD, and what the router returned; for a dense block aux_loss is 0 and router_logits is null.
+  MoeOutput operator()(const Var& x_TD, const ForwardContext& ctx) const;
+  void visit(const Visitor& v) const;
+};
+
+}  // namespace moe

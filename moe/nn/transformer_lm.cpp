@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include "moe/nn/transformer_lm.h"
+
+#include "moe/ops/dropout.h"
+#include "moe/ops/elementwise.h"
+#include "moe/ops/embedding.h"
+
+namespace moe {
+
+TransformerLM::TransformerLM(const ModelConfig& config, DType dtype)
+    : config_(config),
+      dtype_(dtype),
+      layers_(resolve_layers(config)),
+      final_norm_(config, config.d_model, dtype) {
+  MOE_CHECK(config.vocab_size > 0, "[model] vocab_size is not set");
+  const ModelConfig& c = config_;
+  embedding_VD_ = Var(Tensor::zeros({c.vocab_size, c.d_model}, dtype, Layout::panel16), true);
+  head_VD_ = c.tie_embeddings
+                 ? embedding_VD_.alias()
+                 : Var(Tensor::zeros({c.vocab_size, c.d_model}, dtype, Layout::panel16), true);
+  if (c.position == "learned")
+    position_PD_ = Var(Tensor::zeros({c.max_seq_len, c.d_model}, dtype, Layout::panel16), true);
+  if (c.position == "sinusoidal") sinusoids_PD_ = sinusoidal_table(c.max_seq_len, c.d_model, dtype);
+  if (c.position == "rope") shared_.rope = rope_table(c, dtype);
+  if (c.position == "alibi") shared_.alibi_slopes_H = alibi_slopes(c.n_heads, dtype);
+  if (c.position == "t5") {
+    shared_.t5_table_UH = Var(Tensor::zeros({c.relative_buckets, c.n_heads}, dtype), true);
+    shared_.t5_bucket_of_distance = t5_buckets(c.relative_buckets, c.relative_max_distance);
+  }
+  for (const LayerConfig& layer : layers_) blocks_.emplace_back(c, layer, shared_, dtype);
+}
+
+LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residuals) const {
+  for (const int32_t p : ctx.positions_T.data<int32_t>())
+    MOE_CHECK(p >= 0 && p < config_.max_seq_len, "[model] position ", p, " is beyond max_seq_len ",
+              config_.max_seq_len, "; shorten the input");
+  Var x_TD = ops::embedding(ctx.token_ids_T, embedding_VD_);
+  if (position_PD_) x_TD = ops::add(x_TD, ops::embedding(ctx.positions_T, position_PD_));
+  if (sinusoids_PD_) {
+    Tensor rows_TD = Tensor::empty(x_TD.shape(), dtype_);
+    kernels(dtype_).gather_rows(rows_TD.view(), sinusoids_PD_.view(),
+                                ctx.positions_T.data<int32_t>());
+    x_TD = ops::add(x_TD, Var(rows_TD));
+  }
+  if (ctx.training && config_.dropout > 0)
+    x_TD =
+        ops::dropout(x_TD, config_.dropout, ctx.rng.stream("dropout.embedding"), ctx.token_index_T);
+
+  LmOutput out;
+  out.aux_loss = zero_loss();
+  ForwardContext layer_ctx = ctx;
+  for (const TransformerBlock& block : blocks_) {
+    if (keep_residuals) out.residual_TD.push_back(x_TD.value());
+    layer_ctx.layer = block.config.index;
+    MoeOutput y = block(x_TD, layer_ctx);
+    x_TD = y.y_TD;
+    if (!block.config.moe) continue;
+    out.aux_loss = ops::add(out.aux_loss, y.aux_loss);
+    layer_ctx.previous_router_logits_TE = y.router_logits_TE;
+    out.moe_layers.push_back({.layer = block.config.index,
+                              .stats = std::move(y.stats),
+                              .picks = std::move(y.picks),
+                              .router_logits_TE = y.router_logits_TE});
+  }
+  out.hidden_TD = final_norm_(x_TD);
+  return out;
+}
+
+Var TransformerLM::logits(const Var& hidden_TD) const { return ops::linear(hidden_TD, head_VD_); }
+
+void TransformerLM::visit(const Visitor& v) const {
+  auto table = [&](const std::string& name, const Var& var, Role role) {
+    return Parameter{.name = v.prefix + name,
+                     .var = var,
+                     .role = role,
+                     .pieces = {{.name = v.prefix + name, .rows = var.size(0)}},
+                     .other_uses = {}};
+  };
+  Parameter embedding = table("model.embed_tokens.weight", embedding_VD_, Role::embedding);
+  if (config_.tie_embeddings) embedding.other_uses.push_back(head_VD_);
+  v.parameter(embedding);
+  if (position_PD_)
+    v.parameter(table("model.embed_positions.weight", position_PD_, Role::embedding));
+  if (shared_.t5_table_UH) {
+    const std::string name = v.prefix + "model.relative_attention_bias.weight";
+    Parameter t5{
+        .name = name,
+        .var = shared_.t5_table_UH,
+        .role = Role::scale,
+        .pieces = {{.name = name, .rows = shared_.t5_table_UH.value().numel(), .is_vector = true}},
+        .other_uses = {}};
+    for (const TransformerBlock& block : blocks_)
+      t5.other_uses.push_back(block.attention.t5_table_UH);
+    v.parameter(t5);
+  }
+  for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i].visit(v.at(str("model.layers.", i)));
+  final_norm_.visit(v.at("model.norm"));
+  if (!config_.tie_embeddings) v.parameter(table("lm_head.weight", head_VD_, Role::head));
+}
+
+std::vector<Parameter> TransformerLM::parameters() const {
+  std::vector<Parameter> out;
+  Visitor v;
+  v.parameter = [&](const Parameter& p) { out.push_back(p); };
+  visit(v);
+  return out;
+}
+
+std::vector<Buffer> TransformerLM::buffers() const {
+  std::vector<Buffer> out;
+  Visitor v;
+  v.buffer = [&](const Buffer& b) { out.push_back(b); };
+  visit(v);
+  return out;
+}
+
+void TransformerLM::after_step(const std::vector<RouterTotals>& totals) {
+  size_t i = 0;
+  for (const TransformerBlock& block : blocks_) {
+    if (!block.moe_layer) continue;
+    MOE_CHECK(i < totals.size(), "[model] ", totals.size(), " router totals for more MoE layers");
+    block.moe_layer->router->after_step(totals[i++]);
+  }
+}
+
+bool TransformerLM::causal(bool training) const {
+  for (const TransformerBlock& block : blocks_)
+    if (block.moe_layer && !block.moe_layer->router->causal(training)) return false;
+  return true;
+}
+
+}  // namespace moe

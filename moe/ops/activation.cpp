@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#include "moe/ops/activation.h"
+
+namespace moe::ops {
+
+Var activation(const Var& x, Activation kind) {
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  kernels(y.dtype()).act_fwd(y.view(), x.view(), kind);
+  return record("activation", y, {x}, [=](const Tensor& dy) {
+    kernels(dy.dtype()).act_bwd(x.grad().view(), dy.view(), x.view(), kind);
+  });
+}
+
+Var gated_activation(const Var& gu, int64_t d_ff, Activation kind) {
+  MOE_CHECK(gu.size(1) == (d_ff + 15) / 16 * 32, "[gated_activation] ", gu.size(1),
+            " columns do not hold gate and up of ", d_ff);
+  Tensor h_RF = Tensor::empty({gu.size(0), d_ff}, gu.dtype());
+  kernels(gu.dtype()).gated_act_fwd(h_RF.view(), gu.view(), kind);
+  return record("gated_activation", h_RF, {gu}, [=](const Tensor& dh) {
+    kernels(dh.dtype()).gated_act_bwd(gu.grad().view(), dh.view(), gu.view(), kind);
+  });
+}
+
+}  // namespace moe::ops

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#include "moe/ops/attention.h"
+
+namespace moe::ops {
+namespace {
+
+// Temporary key and value blocks of the sequences of one call, in one allocation.
+struct Blocks {
+  Tensor storage;
+  std::vector<std::vector<void*>> k, v;  // per span, per block
+
+  Blocks(const AttentionArgs& a, DType dtype) : k(a.spans.size()), v(a.spans.size()) {
+    const int64_t key = a.G * a.A * kKvBlock, value = a.G * kv_value_width(a.Av) * kKvBlock;
+    int64_t blocks = 0;
+    for (const AttentionSpan& s : a.spans) blocks += (s.n + kKvBlock - 1) / kKvBlock;
+    storage = Tensor::empty({blocks * (key + value)}, dtype);
+    std::byte* at = storage.raw();
+    for (size_t i = 0; i < a.spans.size(); ++i)
+      for (int64_t b = 0; b < (a.spans[i].n + kKvBlock - 1) / kKvBlock; ++b) {
+        k[i].push_back(at);
+        v[i].push_back(at + key * dtype_bytes(dtype));
+        at += (key + value) * dtype_bytes(dtype);
+      }
+  }
+};
+
+AttentionConfig kernel_config(const AttentionArgs& a) {
+  auto view = [](const Var& v) { return v ? v.view() : MatView{}; };
+  return {.H = a.H,
+          .G = a.G,
+          .A = a.A,
+          .Av = a.Av,
+          .scale = a.scale,
+          .window = a.window,
+          .softcap = a.softcap,
+          .sink_H = view(a.sink_H),
+          .alibi_slopes_H = a.alibi_slopes_H ? a.alibi_slopes_H.view() : MatView{},
+          .t5_table_UH = view(a.t5_table_UH),
+          .t5_bucket_of_distance = a.t5_bucket_of_distance,
+          .shaw_k_CA = view(a.shaw_k_CA),
+          .shaw_v_CA = view(a.shaw_v_CA)};
+}
+
+std::vector<AttentionSequence> kernel_sequences(const AttentionArgs& a, const Blocks* blocks) {
+  std::vector<AttentionSequence> out;
+  for (size_t i = 0; i < a.spans.size(); ++i) {
+    const AttentionSpan& s = a.spans[i];
+    KvBlocks kv = s.kv;
+    if (blocks)
+      kv = {blocks->k[i].data(), blocks->v[i].data(), a.A * kKvBlock,
+            kv_value_width(a.Av) * kKvBlock};
+    out.push_back({s.row, s.n, s.position, kv});
+  }
+  return out;
+}
+
+void store(const Kernels& k, const AttentionArgs& a, const MatView& qkv,
+           std::span<const AttentionSequence> sequences) {
+  k.kv_store({.k = qkv.columns(a.H * a.A, a.G * a.A),
+              .v = qkv.columns((a.H + a.G) * a.A, a.G * a.Av),
+              .sequences = sequences,
+              .G = a.G,
+              .A = a.A,
+              .Av = a.Av});
+}
+
+}  // namespace
+
+Var attention(const Var& qkv, AttentionArgs args) {
+  MOE_CHECK(args.G >= 1 && args.H % args.G == 0, "[attention] ", args.H,
+            " query heads are no multiple of ", args.G, " key/value heads");
+  MOE_CHECK(qkv.size(1) == (args.H + args.G) * args.A + args.G * args.Av, "[attention] rows of ",
+            qkv.size(1), " do not hold ", args.H, " + ", args.G, " heads of ", args.A, " and ",
+            args.G, " of ", args.Av);
+  bool cached = false;
+  for (const AttentionSpan& s : args.spans) {
+    cached = cached || s.kv.k;
+    MOE_CHECK(s.row >= 0 && s.n >= 0 && s.row + s.n <= qkv.size(0) && (s.kv.k || s.position == 0),
+              "[attention] span of rows [", s.row, ", ", s.row + s.n, ") at position ", s.position,
+              " does not fit ", qkv.size(0), " rows");
+  }
+  const int64_t T = qkv.size(0);
+  const DType dtype = qkv.dtype();
+  const Kernels& k = kernels(dtype);
+  Tensor o = Tensor::empty({T, args.H * args.Av}, dtype),
+         max_TH = Tensor::empty({T, args.H}, dtype), sum_TH = Tensor::empty({T, args.H}, dtype);
+  auto blocks = cached ? nullptr : std::make_shared<Blocks>(args, dtype);
+  const std::vector<AttentionSequence> sequences = kernel_sequences(args, blocks.get());
+  store(k, args, qkv.view(), sequences);
+  k.attention_fwd({.o = o.view(),
+                   .max_TH = max_TH.view(),
+                   .sum_TH = sum_TH.view(),
+                   .q = qkv.view().columns(0, args.H * args.A),
+                   .sequences = sequences,
+                   .config = kernel_config(args)});
+  if (cached) {
+    MOE_CHECK(!Tape::current() || !wants_grad(qkv),
+              "[attention] a cache has no gradient; use whole sequences while training");
+    return Var(o);
+  }
+  return record(
+      "attention", o, {qkv, args.sink_H, args.t5_table_UH, args.shaw_k_CA, args.shaw_v_CA},
+      [=](const Tensor& d_o) {
+        const Kernels& kb = kernels(dtype);
+        Tensor delta_TH = Tensor::empty({T, args.H}, dtype),
+               rsum_TH = Tensor::empty({T, args.H}, dtype);
+        const MatView dqkv = qkv.grad().view();
+        auto grad = [](const Var& v) { return v ? v.grad().view() : MatView{}; };
+        const std::vector<AttentionSequence> all = kernel_sequences(args, blocks.get());
+        kb.attention_bwd({.dq = dqkv.columns(0, args.H * args.A),
+                          .dk = dqkv.columns(args.H * args.A, args.G * args.A),
+                          .dv = dqkv.columns((args.H + args.G) * args.A, args.G * args.Av),
+                          .dsink_H = grad(args.sink_H),
+                          .dt5_table_UH = grad(args.t5_table_UH),
+                          .dshaw_k_CA = grad(args.shaw_k_CA),
+                          .dshaw_v_CA = grad(args.shaw_v_CA),
+                          .do_ = d_o.view(),
+                          .o = o.view(),
+                          .max_TH = max_TH.view(),
+                          .sum_TH = sum_TH.view(),
+                          .q = qkv.view().columns(0, args.H * args.A),
+                          .delta_TH = delta_TH.view(),
+                          .rsum_TH = rsum_TH.view(),
+                          .sequences = all,
+                          .config = kernel_config(args)});
+      });
+}
+
+}  // namespace moe::ops

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "moe/ops/dropout.h"
+
+#include "moe/base/parallel.h"
+#include "moe/kernels/kernels.h"
+
+namespace moe::ops {
+
+Var dropout(const Var& x_TD, double rate, const RngStream& stream, const Tensor& token_index_T) {
+  MOE_CHECK(rate >= 0 && rate < 1, "[dropout] rate ", rate, " is outside [0, 1)");
+  if (rate == 0) return x_TD;
+  const int64_t T = x_TD.size(0), D = x_TD.size(1);
+  MOE_CHECK(token_index_T.numel() == T, "[dropout] ", token_index_T.numel(), " token indices for ",
+            T, " rows");
+  Tensor mask = Tensor::empty({T, D}, x_TD.dtype());
+  auto fill = [&](auto values, auto keep) {
+    parallel_for(T, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t index = token_index_T.data<int64_t>()[size_t(t)];
+        for (int64_t d = 0; d < D; ++d)
+          values[size_t(t * D + d)] = stream.uniform(index, d) >= rate ? keep : decltype(keep)(0);
+      }
+    });
+  };
+  if (mask.dtype() == DType::f64)
+    fill(mask.data<double>(), 1.0 / (1.0 - rate));
+  else
+    fill(mask.data<float>(), float(1.0 / (1.0 - rate)));
+  Tensor y = Tensor::empty(x_TD.shape(), x_TD.dtype());
+  kernels(y.dtype()).multiply(y.view(), x_TD.view(), mask.view());
+  return record("dropout", y, {x_TD}, [=](const Tensor& dy) {
+    kernels(dy.dtype()).multiply_accumulate(x_TD.grad().view(), dy.view(), mask.view());
+  });
+}
+
+}  // namespace moe::ops
