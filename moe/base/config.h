@@ -55,6 +55,13 @@ class ConfigTable {
 
  private:
   struct Group { std::string path; bool* present; std::string meaning; };
+  class Setter;
+
+  bool is_group(std::string_view path) const;
+  void mark_set(const std::string& path);
+  void switch_off(const Group& group);
+  std::string unknown_key(const std::string& path) const;
+
   std::vector<ConfigKey> keys_;
   std::vector<Group> groups_;
   std::vector<std::string> set_paths_;
