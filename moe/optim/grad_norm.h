@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// The global gradient norm and the clip factor.
+#pragma once
+
+#include "moe/nn/module.h"
+
+namespace moe {
+
+/// sqrt of the sum of squares of all gradients, each parameter once: float64 over fixed blocks of
+/// 4,096 elements of each piece in its logical row-major order, block sums added in visit order.
+/// Independent of threads and layout. Not finite if any gradient is not.
+double gradient_norm(const std::vector<Parameter>& parameters);
+
+/// min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0.
+double clip_factor(double norm, double max_norm);
+
+}  // namespace moe
