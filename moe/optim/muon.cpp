@@ -75,7 +75,8 @@ Tensor orthogonalize(const Tensor& matrix) {
 
 void muon_update(const Tensor& w, const Tensor& buf, const Tensor& grad, const MuonStep& s) {
   const Kernels& k = kernels(w.dtype());
-  const Tensor g = blend((1 - s.momentum) * s.grad_scale, grad, 0, grad);
+  Tensor g = Tensor::empty(grad.shape(), grad.dtype());
+  k.scale(g.view(), grad.view(), (1 - s.momentum) * s.grad_scale);
   k.scale(buf.view(), buf.view(), s.momentum);
   k.accumulate(buf.view(), g.view());
   const Tensor o = orthogonalize(s.nesterov ? blend(1, g, s.momentum, buf) : buf);
