@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#include "moe/data/data_config.h"
+
+namespace moe {
+
+void add_data_keys(ConfigTable& table, DataConfig& config) {
+  // 2^20 tokens a window: more than any model here can attend to, and products of it stay far below
+  // 2^63.
+  constexpr int64_t kMaxWindow = int64_t{1} << 20;
+  table.string("data.path", config.path,
+               "Training data: demo (built in), a text file, a folder of .txt files, or a "
+               ".npy/.bin file of token ids.");
+  table.string(
+      "data.tokenizer", config.tokenizer,
+      "byte, char, or the path of a tokenizer.json (or its folder); unused for .npy and .bin.");
+  table.integer("data.seq_len", config.seq_len, 1, kMaxWindow,
+                "Tokens a window trains on; it reads seq_len + 1 ids.");
+  table.integer("data.stride", config.stride, 0, kMaxWindow,
+                "Tokens between window starts; 0 means seq_len.");
+  table.number("data.val_fraction", config.val_fraction, 0.0, 0.9,
+               "Share of the documents (of a single file: its last part) kept for validation; 0 "
+               "means none. The demo "
+               "keeps a tenth of its prompts whatever the value.");
+  table.choice("data.order", config.order, {"shuffled", "sequential"},
+               "Order of the windows in an epoch.");
+  table.boolean(
+      "data.drop_last", config.drop_last,
+      "Leave out the tokens after the last whole window; false makes them a shorter window.");
+  table.choice("data.token_dtype", config.token_dtype, {"u16", "u32"},
+               "Number type of a .bin file's token ids.");
+}
+
+}  // namespace moe

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+#include "moe/data/dataset.h"
+
+#include "moe/base/error.h"
+#include "moe/base/fs.h"
+#include "moe/data/demo_windows.h"
+#include "moe/data/text_files.h"
+#include "moe/io/token_shards.h"
+#include "moe/text/tokenizer_json.h"
+
+namespace moe {
+namespace {
+
+WindowShape window_shape(const DataConfig& config) {
+  return {config.seq_len, config.stride > 0 ? config.stride : config.seq_len, config.drop_last};
+}
+
+/// Windows over rows; throws when they give none. part: "training", "validation".
+std::shared_ptr<const Windows> token_windows(const DataConfig& config, const ReadTokens& read,
+                                             const TokenRows& rows, std::string_view part) {
+  auto windows = std::make_shared<TokenWindows>(read, rows, window_shape(config));
+  if (windows->count() > 0) return windows;
+  const std::string kind = rows.n_rows == 1 ? str("the ", part, " part has ", rows.row_length)
+                                            : str("each sequence has ", rows.row_length);
+  const std::string shorter =
+      rows.row_length >= 2 ? str("set data.seq_len=", rows.row_length - 1, " or less, ") : "";
+  throw Error(str("[data] ", printable(config.path), ": ", kind, " tokens, but a window needs ",
+                  config.seq_len + 1, " (data.seq_len + 1); ", shorter, "give more data",
+                  part == "validation" ? ", or set data.val_fraction=0" : ""));
+}
+
+// ---- demo
+// --------------------------------------------------------------------------------------------------
+
+Dataset open_demo(const DataConfig& config, uint64_t seed) {
+  // 64 windows of the default 256 tokens hold about 500 samples: a validation loss good to about 1
+  // %.
+  constexpr int64_t kValidationWindows = 64;
+  constexpr uint64_t kValidationSeed = 0;
+  Dataset out;
+  out.tokenizer = open_tokenizer(config.tokenizer, demo_alphabet());
+  out.vocab_size = out.tokenizer->vocab_size();
+  out.subject_names = demo_subject_names();
+  out.train = std::make_shared<DemoWindows>(seed, Split::train, out.tokenizer, config.seq_len,
+                                            DemoWindows::kEndless);
+  if (config.val_fraction > 0) {
+    out.validation = std::make_shared<DemoWindows>(
+        kValidationSeed, Split::validation, out.tokenizer, config.seq_len, kValidationWindows);
+    out.n_validation_tokens = kValidationWindows * config.seq_len;
+  }
+  return out;
+}
+
+// ---- text
+// --------------------------------------------------------------------------------------------------
+
+std::vector<TokenId> encode_documents(const std::vector<std::string>& documents,
+                                      const Tokenizer& tokenizer, bool end_each) {
+  std::vector<TokenId> ids;
+  for (const std::string& document : documents) {
+    const std::vector<TokenId> more = tokenizer.encode(document);
+    if (ids.empty() && documents.size() == 1) ids.reserve(more.size() + 1);
+    ids.insert(ids.end(), more.begin(), more.end());
+    if (end_each && tokenizer.eos_id()) ids.push_back(*tokenizer.eos_id());
+  }
+  return ids;
+}
+
+std::shared_ptr<const Windows> text_windows(const DataConfig& config, std::vector<TokenId> ids,
+                                            std::string_view part) {
+  const TokenRows rows{.begin = 0, .n_rows = 1, .row_length = static_cast<int64_t>(ids.size())};
+  auto shared = std::make_shared<const std::vector<TokenId>>(std::move(ids));
+  const ReadTokens read = [shared](int64_t begin, std::span<int32_t> out) {
+    std::copy_n(shared->begin() + begin, out.size(), out.begin());
+  };
+  return token_windows(config, read, rows, part);
+}
+
+Dataset open_text(const DataConfig& config) {
+  const TextSplit text = read_text_files(config.path, config.val_fraction);
+  Dataset out;
+  // The characters of both parts, so that validation holds no unknown one; the ids depend on
+  // nothing else.
+  std::string all;
+  if (config.tokenizer == "char") {
+    for (const auto* part : {&text.train, &text.validation}) {
+      for (const std::string& document : *part) all += document;
+    }
+  }
+  out.tokenizer = open_tokenizer(config.tokenizer, all);
+  out.vocab_size = out.tokenizer->vocab_size();
+  const bool is_folder = is_directory(config.path);
+  std::vector<TokenId> train, validation;
+  try {
+    train = encode_documents(text.train, *out.tokenizer, is_folder);
+    validation = encode_documents(text.validation, *out.tokenizer, is_folder);
+  } catch (const Error& error) {
+    throw Error(str("[data] ", printable(config.path), ": ", error.what()));
+  }
+  out.n_train_tokens = static_cast<int64_t>(train.size());
+  out.n_validation_tokens = static_cast<int64_t>(validation.size());
+  out.train = text_windows(config, std::move(train), "training");
+  if (config.val_fraction > 0)
+    out.validation = text_windows(config, std::move(validation), "validation");
+  return out;
+}
+
+// ---- token ids
+// ---------------------------------------------------------------------------------------------
+
+Dataset open_tokens(const DataConfig& config) {
+  const auto file = std::make_shared<const TokenFile>(
+      config.path, config.token_dtype == "u32" ? DType::u32 : DType::u16);
+  Dataset out;
+  const int64_t max_id = file->max_id();  // throws on negative ids
+  MOE_CHECK(max_id < std::numeric_limits<int32_t>::max(), "[data] ", printable(config.path),
+            ": the largest id is ", max_id,
+            ", ids above 2^31 - 2 are not supported; is data.token_dtype right?");
+  out.vocab_size = max_id + 1;
+  const ReadTokens read = [file](int64_t begin, std::span<int32_t> ids) {
+    for (size_t i = 0; i < ids.size(); ++i)
+      ids[i] = static_cast<int32_t>(file->id(begin + static_cast<int64_t>(i)));
+  };
+
+  const bool flat = file->sequence_length() == 0;
+  const int64_t row_length = flat ? 1 : file->sequence_length();
+  const int64_t n_units = file->size() / row_length;  // ids, or sequences
+  auto n_train = static_cast<int64_t>(static_cast<double>(n_units) * (1.0 - config.val_fraction));
+  if (!flat && config.val_fraction > 0) {
+    MOE_CHECK(n_units >= 2, "[data] ", printable(config.path),
+              ": one sequence cannot be split; set data.val_fraction=0");
+    n_train = std::clamp<int64_t>(n_train, 1, n_units - 1);
+  }
+  const int64_t n_validation = n_units - n_train;
+  out.n_train_tokens = n_train * row_length;
+  out.n_validation_tokens = n_validation * row_length;
+  const auto rows = [&](int64_t first, int64_t n) {
+    return flat ? TokenRows{.begin = first, .n_rows = 1, .row_length = n}
+                : TokenRows{.begin = first * row_length, .n_rows = n, .row_length = row_length};
+  };
+  out.train = token_windows(config, read, rows(0, n_train), "training");
+  if (config.val_fraction > 0)
+    out.validation = token_windows(config, read, rows(n_train, n_validation), "validation");
+  return out;
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name,
+                                                std::string_view char_text) {
+  if (name == "byte") return make_byte_tokenizer();
+  if (name == "char") return make_char_tokenizer(distinct_code_points(char_text));
+  MOE_CHECK(exists(name), "[data] tokenizer '", printable(name),
+            "' is neither byte nor char, and no such file exists (data.tokenizer)");
+  return read_tokenizer(is_directory(name) ? join_path(name, "tokenizer.json") : name);
+}
+
+Dataset open_dataset(const DataConfig& config, uint64_t seed) {
+  if (config.path == "demo") return open_demo(config, seed);
+  if (!is_directory(config.path) &&
+      (ends_with(config.path, ".npy") || ends_with(config.path, ".bin")))
+    return open_tokens(config);
+  return open_text(config);
+}
+
+}  // namespace moe

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The data of a run: a tokenizer and the windows of both splits, from whatever data.path names.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moe/data/data_config.h"
+#include "moe/data/windows.h"
+#include "moe/text/tokenizer.h"
+
+namespace moe {
+
+struct Dataset {
+  std::shared_ptr<const Tokenizer> tokenizer;  // null: the data are token ids already
+  int64_t vocab_size = 0;                      // of the tokenizer, else the largest id + 1
+  std::shared_ptr<const Windows> train;        // never null, at least one window
+  std::shared_ptr<const Windows> validation;   // null: none
+  int64_t n_train_tokens = 0;                  // 0: endless (the demo)
+  int64_t n_validation_tokens = 0;
+  std::vector<std::string> subject_names;  // of Batch::subject_T; empty: the data have no subjects
+};
+
+/// Opens config.path:
+/// - `demo`: the built-in corpus (moe/data/demo_corpus.h) drawn with seed. A window is filled with
+/// samples, each a
+///   sequence of its own that ends with the tokenizer's end-of-text id; the last is cut at seq_len.
+///   Validation is the same for every seed.
+/// - a text file or a folder of them (moe/data/text_files.h). The documents of a folder follow one
+/// another, each ended
+///   by the end-of-text id where the tokenizer has one; windows cross from one document into the
+///   next.
+/// - .npy or .bin token ids (moe/io/token_shards.h). The last val_fraction of the ids are for
+/// validation, of
+///   [sequences, length] files the last val_fraction of the sequences; no window crosses a
+///   sequence.
+/// Throws Error: a missing, empty or malformed file; text that the tokenizer cannot encode; a split
+/// without a window, saying how many tokens there are and what to set.
+Dataset open_dataset(const DataConfig& config, uint64_t seed);
+
+/// data.tokenizer `byte` or a path; `char` needs the text whose characters it knows.
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name,
+                                                std::string_view char_text);
+
+}  // namespace moe

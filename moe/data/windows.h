@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// A split of a dataset as numbered windows: what the loader shuffles and batches. A window holds
+// seq_len + 1 ids, so that each of its seq_len tokens has a target; `stride` is the distance
+// between window starts.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "moe/data/batch.h"
+
+namespace moe {
+
+class Windows {
+ public:
+  virtual ~Windows() = default;
+  virtual int64_t count() const = 0;
+  /// Appends window w, 0 <= w < count(): one sequence or several, at most seq_len tokens in all.
+  virtual void append(int64_t w, int64_t first_token_index, Batch& batch) const = 0;
+};
+
+struct WindowShape {
+  int64_t seq_len = 0;
+  int64_t stride = 0;  // >= 1
+  bool drop_last = true;
+};
+
+/// How many windows n_tokens consecutive ids give. Without drop_last, targets that no whole window
+/// reaches make one more, shorter window.
+int64_t count_windows(int64_t n_tokens, const WindowShape& shape);
+
+/// Ids [begin, begin + out.size()) of a token stream.
+using ReadTokens = std::function<void(int64_t begin, std::span<int32_t> out)>;
+
+/// Rows of equal length, one after another in a token stream; no window crosses from one row into
+/// the next.
+struct TokenRows {
+  int64_t begin = 0;  // of the first row
+  int64_t n_rows = 1;
+  int64_t row_length = 0;
+};
+
+/// Windows over token rows, by row, then by start.
+class TokenWindows : public Windows {
+ public:
+  TokenWindows(ReadTokens read, TokenRows rows, WindowShape shape);
+  int64_t count() const override { return rows_.n_rows * windows_per_row_; }
+  void append(int64_t w, int64_t first_token_index, Batch& batch) const override;
+
+ private:
+  ReadTokens read_;
+  TokenRows rows_;
+  WindowShape shape_;
+  int64_t windows_per_row_;
+};
+
+}  // namespace moe
