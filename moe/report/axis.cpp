@@ -110,8 +110,8 @@ Axis make_axis(double low, double high, const AxisOptions& options) {
   double step = nice_step(axis.high - axis.low, options.target_ticks);
   if (options.integer) step = std::max(step, 1.0);
   if (options.extend) {
-    axis.low = std::floor(axis.low / step + 1e-3) * step;
-    axis.high = std::ceil(axis.high / step - 1e-3) * step;
+    axis.low = std::min(axis.low, std::floor(axis.low / step + 1e-3) * step);
+    axis.high = std::max(axis.high, std::ceil(axis.high / step - 1e-3) * step);
   }
   axis.ticks = linear_ticks(axis.low, axis.high, step);
   return axis;

@@ -39,17 +39,20 @@ HeatScale heat_scale(const HeatMap& map) {
     }
   }
   if (low > high) low = high = 0;  // no value at all
-  HeatScale scale{map.min.value_or(std::min(low, 0.0)), map.max.value_or(high)};
-  MOE_CHECK(std::isfinite(scale.min) && std::isfinite(scale.max), "[heat_map] '",
+  // Well within double, so that differences neither overflow nor vanish.
+  constexpr double kLargest = 1e100, kSmallestSpan = 1e-100;
+  HeatScale scale{map.min.value_or(std::clamp(std::min(low, 0.0), -kLargest, kLargest)),
+                  map.max.value_or(std::clamp(high, -kLargest, kLargest))};
+  MOE_CHECK(std::abs(scale.min) <= kLargest && std::abs(scale.max) <= kLargest, "[heat_map] '",
             printable(map.title), "': the scale goes from ", scale.min, " to ", scale.max,
-            ", must be finite");
-  if (!(scale.min < scale.max)) scale.max = scale.min + std::max(1.0, std::abs(scale.min));
+            ", must be within 1e100");
+  if (!(scale.max - scale.min > kSmallestSpan))
+    scale.max = scale.min + std::max(1.0, std::abs(scale.min));
   return scale;
 }
 
 double HeatScale::fraction(double value) const {
-  // Halves first: max - min may overflow.
-  return std::clamp((value / 2 - min / 2) / (max / 2 - min / 2), 0.0, 1.0);
+  return std::clamp((value - min) / (max - min), 0.0, 1.0);
 }
 
 namespace {

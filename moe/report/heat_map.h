@@ -18,14 +18,15 @@ struct ValueFormat {
 std::string format_value(double value, ValueFormat format);
 
 struct HeatMap {
-  std::string title, row_label, column_label;  // row_label names what the rows are: "layer"
-  std::vector<std::string> rows, columns;      // one label each
-  std::vector<std::vector<double>>
-      values;  // [rows][columns]; NaN and inf are cells without a value
+  std::string title = {};
+  std::string row_label = {}, column_label = {};     // what rows and columns are: "layer"
+  std::vector<std::string> rows = {}, columns = {};  // one label each
+  /// [rows][columns]; NaN and inf are cells without a value.
+  std::vector<std::vector<double>> values = {};
   ValueFormat format = {};
-  /// The scale's ends; values beyond take the end's colour. Without: min is 0 if no value is
-  /// negative, else the smallest value; max is the largest value.
-  std::optional<double> min, max;
+  /// The scale's ends, at most 1e100 in magnitude; values beyond take the end's colour. Without:
+  /// min is 0 if no value is negative, else the smallest value; max is the largest value.
+  std::optional<double> min = {}, max = {};
   std::string caption = {};  // a line below
 };
 
@@ -38,9 +39,8 @@ std::string heat_maps(const std::string& title, std::span<const HeatMap> panels,
                       Arrangement arrangement = Arrangement::stacked);
 
 struct TerminalStyle {
-  bool color =
-      false;       // 256 colours (see wants_color in base/progress.h); otherwise plain ASCII shades
-  int width = 80;  // columns of the terminal
+  bool color = false;  // 256 colours (see wants_color in base/progress.h); else ASCII shades
+  int width = 80;      // columns of the terminal
 };
 
 /// Lines of text, each ending in a newline and, as long as one cell fits beside the row labels, at
@@ -51,7 +51,7 @@ std::string terminal_heat_map(const HeatMap& map, const TerminalStyle& style);
 
 /// The scale that a map uses, and the place of a value on it in [0, 1].
 struct HeatScale {
-  double min, max;  // min < max, both finite
+  double min, max;  // min < max, both within 1e100
   double fraction(double value) const;
 };
 HeatScale heat_scale(const HeatMap& map);

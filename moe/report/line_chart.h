@@ -10,15 +10,15 @@ namespace moe {
 
 struct Series {
   enum class Weight { bold, faint };
-  std::string name;            // "": not in the legend
-  std::vector<double> xs, ys;  // equally many
+  std::string name = {};                 // "": not in the legend
+  std::vector<double> xs = {}, ys = {};  // equally many
   Weight weight = Weight::bold;
   int color = -1;  // index for series_color(); -1: the next one
 };
 
 struct LineChart {
-  std::string title, x_label, y_label;
-  std::vector<Series> series;
+  std::string title = {}, x_label = {}, y_label = {};
+  std::vector<Series> series = {};
   bool log_x = false, log_y = false;
   int width_px = 800, height_px = 440;  // at least 240 x 200
 };

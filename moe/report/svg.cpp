@@ -95,7 +95,7 @@ void Svg::text(Point at, std::string_view text, const SvgText& style) {
 }
 
 void Svg::define_heat_gradient() {
-  constexpr int kStops = 16;  // a multiple of the table's 8 intervals, so that its corners are hit
+  constexpr int kStops = 16;  // the intervals of heat_color's table
   body_ += "<defs><linearGradient id=\"heat\" x1=\"0\" y1=\"1\" x2=\"0\" y2=\"0\">";
   for (int i = 0; i <= kStops; ++i) {
     const double t = static_cast<double>(i) / kStops;
