@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#include "moe/families/hf_config.h"
+
+#include "moe/base/log.h"
+
+namespace moe {
+namespace {
+
+const JsonObject& object_at(const JsonReader& config, std::string_view key) {
+  const Json& value = config.at(key);
+  MOE_CHECK(value.is_object(), config.what(), ": '", key, "' must be an object");
+  return value.get_object();
+}
+
+void read_rope_scaling(const JsonReader& r, ModelConfig& m) {
+  const std::string type = r.string_or("rope_type", r.string_or("type", "default"));
+  if (type == "default") return;
+  MOE_CHECK(type == "llama3", r.what(), ": rope_type '", printable(type, 40),
+            "' is not supported; default and llama3 are");
+  m.rope_scaling = {.type = "llama3",
+                    .factor = r.number("factor"),
+                    .low_freq_factor = r.number("low_freq_factor"),
+                    .high_freq_factor = r.number("high_freq_factor"),
+                    .original_max_seq_len = r.integer("original_max_position_embeddings")};
+}
+
+void read_rope(const JsonReader& c, ModelConfig& m) {
+  if (c.has("rope_parameters")) {
+    const JsonReader r(object_at(c, "rope_parameters"), c.what() + ": rope_parameters");
+    m.rope_theta = r.number_or("rope_theta", c.number_or("rope_theta", 10000));
+    MOE_CHECK(r.number_or("partial_rotary_factor", 1) == 1, r.what(),
+              ": partial_rotary_factor is not supported");
+    read_rope_scaling(r, m);
+    return;
+  }
+  if (!c.has("rope_theta")) log_info(str(c.what(), ": no rope_theta; 10000 is used"));
+  m.rope_theta = c.number_or("rope_theta", 10000);
+  if (c.has("rope_scaling"))
+    read_rope_scaling(JsonReader(object_at(c, "rope_scaling"), c.what() + ": rope_scaling"), m);
+}
+
+}  // namespace
+
+std::string layer_list(int64_t n_layers, const std::function<bool(int64_t)>& f) {
+  std::vector<std::string> on;
+  for (int64_t i = 0; i < n_layers; ++i)
+    if (f(i)) on.push_back(std::to_string(i));
+  return int64_t(on.size()) == n_layers ? "all" : "[" + join(on, ",") + "]";
+}
+
+ModelConfig read_llama_like(const JsonReader& c) {
+  ModelConfig m;
+  auto size = [&](const char* key) {
+    const int64_t n = c.integer(key);
+    MOE_CHECK(n >= 1 && n < (int64_t{1} << 24), c.what(), ": '", key, "' is ", n,
+              ", which is no sensible size");
+    return n;
+  };
+  m.d_model = size("hidden_size");
+  m.n_layers = size("num_hidden_layers");
+  MOE_CHECK(m.n_layers <= 4096, c.what(), ": ", m.n_layers, " layers; at most 4096 are supported");
+  m.n_heads = size("num_attention_heads");
+  m.n_kv_heads = c.has("num_key_value_heads") ? size("num_key_value_heads") : m.n_heads;
+  MOE_CHECK(c.has("head_dim") || m.d_model % m.n_heads == 0, c.what(), ": hidden_size ", m.d_model,
+            " is no multiple of num_attention_heads ", m.n_heads, " and there is no head_dim");
+  m.head_dim = c.has("head_dim") ? size("head_dim") : m.d_model / m.n_heads;
+  m.d_ff = size("intermediate_size");
+  m.max_seq_len = size("max_position_embeddings");
+  m.vocab_size = size("vocab_size");
+  m.norm_eps = c.number_or("rms_norm_eps", 1e-6);
+  m.tie_embeddings = c.boolean_or("tie_word_embeddings", false);
+  const std::string act = c.string_or("hidden_act", "silu");
+  if (act == "silu")
+    m.activation = "swiglu";
+  else if (act == "gelu_pytorch_tanh" || act == "gelu_new")
+    m.activation = "geglu";
+  else if (act == "relu")
+    m.activation = "reglu";
+  else
+    throw Error(str(c.what(), ": hidden_act '", printable(act, 40),
+                    "' is not supported; silu, gelu_pytorch_tanh and relu are"));
+  MOE_CHECK(!c.has("quantization_config"), c.what(),
+            ": quantised checkpoints are not supported; use the full-precision weights");
+  m.qk_norm = "false";
+  read_rope(c, m);
+  return m;
+}
+
+Family::Written write_llama_like(const ModelConfig& m) {
+  auto no = [](const std::string& reason) { return Family::Written{{}, reason}; };
+  if (m.norm != "rms_norm") return no("needs norm: rms_norm");
+  if (m.position != "rope") return no("needs position: rope");
+  if (!m.is_gated()) return no("needs a gated activation");
+  if (m.bias) return no("has no biases everywhere");
+  if (m.layer_scale > 0) return no("has no LayerScale");
+  if (m.attention_sink || m.attention_softcap > 0) return no("has no attention sink or soft-cap");
+  JsonObject c;
+  c["hidden_size"] = m.d_model;
+  c["num_hidden_layers"] = m.n_layers;
+  c["num_attention_heads"] = m.n_heads;
+  c["num_key_value_heads"] = m.n_kv_heads;
+  c["head_dim"] = m.head_dim;
+  c["intermediate_size"] = m.d_ff;
+  c["max_position_embeddings"] = m.max_seq_len;
+  c["hidden_act"] = m.activation == "swiglu"  ? "silu"
+                    : m.activation == "geglu" ? "gelu_pytorch_tanh"
+                                              : "relu";
+  c["rms_norm_eps"] = m.norm_eps;
+  c["tie_word_embeddings"] = m.tie_embeddings;
+  c["attention_dropout"] = 0.0;
+  c["initializer_range"] = 0.02;
+  c["use_cache"] = true;
+  JsonObject rope = {
+      {"rope_theta", m.rope_theta},
+      {"rope_type", m.rope_scaling.type == "none" ? "default" : m.rope_scaling.type}};
+  if (m.rope_scaling.type == "llama3") {
+    rope["factor"] = m.rope_scaling.factor;
+    rope["low_freq_factor"] = m.rope_scaling.low_freq_factor;
+    rope["high_freq_factor"] = m.rope_scaling.high_freq_factor;
+    rope["original_max_position_embeddings"] = m.rope_scaling.original_max_seq_len;
+    JsonObject scaling = rope;
+    scaling.erase("rope_theta");
+    c["rope_scaling"] = scaling;
+  } else {
+    c["rope_scaling"] = nullptr;
+  }
+  c["rope_theta"] = m.rope_theta;
+  c["rope_parameters"] = rope;
+  return {c, ""};
+}
+
+void read_training_keys(const JsonReader& c, ModelConfig& m) {
+  if (!c.has("moe_cpp")) return;
+  const JsonReader own(object_at(c, "moe_cpp"), c.what() + ": moe_cpp");
+  m.dropout = own.number_or("dropout", m.dropout);
+  m.moe.aux_loss_weight = own.number_or("aux_loss_weight", m.moe.aux_loss_weight);
+  m.moe.z_loss_weight = own.number_or("z_loss_weight", m.moe.z_loss_weight);
+}
+
+std::vector<TensorPlace> hf_places(const ModelConfig& m, const std::string& name) {
+  std::vector<TensorPlace> places = {{.name = name}};
+  const size_t at = name.find(".experts.");
+  if (at != std::string::npos && ends_with(name, ".weight")) {
+    const std::vector<std::string> parts =
+        split(name.substr(at + 9), '.');  // "3", "gate_proj", "weight"
+    const int64_t expert = std::stoll(parts[0]);
+    const std::string stem = name.substr(0, at) + ".experts.";
+    if (parts[1] == "down_proj")
+      places.push_back({.name = stem + "down_proj", .matrix = expert});
+    else if (parts[1] == "gate_proj" || parts[1] == "up_proj")
+      places.push_back({.name = stem + "gate_up_proj",
+                        .begin = parts[1] == "gate_proj" ? 0 : m.moe.d_ff,
+                        .total_rows = 2 * m.moe.d_ff,
+                        .matrix = expert});
+  }
+  return places;
+}
+
+}  // namespace moe

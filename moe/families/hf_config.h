@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// What the config.json files of the Llama-like families share.
+#pragma once
+
+#include "moe/families/family.h"
+
+namespace moe {
+
+/// Sizes, norm, RoPE (both spellings: rope_theta + rope_scaling, and rope_parameters), activation,
+/// tying. qk_norm is set to false, max_seq_len to max_position_embeddings.
+ModelConfig read_llama_like(const JsonReader& config);
+
+/// The same keys back; an error text when the model has something that no Llama-like family has.
+Family::Written write_llama_like(const ModelConfig& config);
+
+/// Layers for which f holds, as "[0,2]" ("all" when it is every one).
+std::string layer_list(int64_t n_layers, const std::function<bool(int64_t)>& f);
+
+/// Loss weights and dropout: training keys that no family defines our way are kept under "moe_cpp"
+/// so that our own files read back exactly.
+void read_training_keys(const JsonReader& config, ModelConfig& model);
+
+/// A piece under its own name, or, for an expert's matrix, also inside the stacked tensors that
+/// transformers 5 keeps in memory (experts.gate_up_proj [E, 2 F, D], gate half first;
+/// experts.down_proj [E, D, F]).
+std::vector<TensorPlace> hf_places(const ModelConfig& config, const std::string& piece_name);
+
+}  // namespace moe

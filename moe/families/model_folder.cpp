@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include "moe/families/model_folder.h"
+
+#include "moe/base/fs.h"
+#include "moe/families/weights.h"
+#include "moe/io/checkpoint.h"
+#include "moe/text/tokenizer_json.h"
+
+namespace moe {
+namespace {
+
+struct ConfigFile {
+  Json json;
+  const Family* family;
+  ModelConfig model;
+  std::vector<int32_t> eos_ids;
+};
+
+// One id, a list of ids, or null.
+std::vector<int32_t> read_eos(const JsonObject& object, const std::string& what,
+                              int64_t vocab_size) {
+  std::vector<int32_t> ids;
+  const Json* value = object.if_contains("eos_token_id");
+  if (!value || value->is_null()) return ids;
+  auto add = [&](const Json& v) {
+    MOE_CHECK(v.is_int64() && v.get_int64() >= 0 && v.get_int64() < vocab_size, what,
+              ": eos_token_id must be an id below ", vocab_size, " or a list of them");
+    ids.push_back(int32_t(v.get_int64()));
+  };
+  if (value->is_array())
+    for (const Json& v : value->get_array()) add(v);
+  else
+    add(*value);
+  return ids;
+}
+
+ConfigFile read_config_file(const std::string& folder) {
+  const std::string path = join_path(folder, "config.json"), what = "[config.json] " + path;
+  ConfigFile file{.json = read_json(path, what), .family = nullptr, .model = {}, .eos_ids = {}};
+  MOE_CHECK(file.json.is_object(), what, ": must be an object");
+  const JsonReader reader(file.json.get_object(), what);
+  file.family = &find_family(reader.string("model_type"), what);
+  file.model = file.family->read_config(reader);
+  try {
+    resolve_layers(file.model);
+  } catch (const Error& e) {
+    throw Error(str(what, ": ", e.what()));
+  }
+  const std::string generation = join_path(folder, "generation_config.json");
+  if (exists(generation)) {
+    const Json g = read_json(generation, "[generation_config.json] " + generation);
+    MOE_CHECK(g.is_object(), "[generation_config.json] ", generation, ": must be an object");
+    file.eos_ids = read_eos(g.get_object(), generation, file.model.vocab_size);
+  }
+  if (file.eos_ids.empty())
+    file.eos_ids = read_eos(file.json.get_object(), what, file.model.vocab_size);
+  return file;
+}
+
+}  // namespace
+
+const Tokenizer& ModelFolder::need_tokenizer() const {
+  MOE_CHECK(tokenizer, "[tokenizer] ", path, ": ", no_tokenizer_reason,
+            "; token ids (--ids 1,2,3) need no tokenizer");
+  return *tokenizer;
+}
+
+std::string resolve_model_folder(const std::string& path) {
+  MOE_CHECK(exists(path), "[model] '", printable(path),
+            "' does not exist; give a run folder, a checkpoint or a Hugging Face folder");
+  MOE_CHECK(is_directory(path), "[model] '", printable(path),
+            "' is a file; give a run folder, a checkpoint or a Hugging Face folder");
+  if (exists(join_path(path, "config.json"))) return path;
+  if (is_directory(join_path(path, "checkpoints"))) {
+    const NewestCheckpoint newest = newest_valid_checkpoint(path);
+    if (!newest.path.empty()) return newest.path;
+    throw Error(str("[model] '", printable(path), "' is a run folder without a valid checkpoint",
+                    newest.skipped.empty() ? std::string("; train first")
+                                           : "; the newest one: " + newest.skipped.front().reason));
+  }
+  throw Error(str("[model] '", printable(path),
+                  "' holds no config.json and no checkpoints; give a run folder, a checkpoint or a "
+                  "Hugging Face folder"));
+}
+
+ModelConfig read_model_config(const std::string& folder) { return read_config_file(folder).model; }
+
+ModelFolder load_model_folder(const std::string& path, DType dtype) {
+  ModelFolder out;
+  out.path = resolve_model_folder(path);
+  const ConfigFile config = read_config_file(out.path);
+  out.model_type = config.family->model_type;
+  out.eos_ids = config.eos_ids;
+  check_weights_present(out.path, config.model, *config.family);
+  out.model = std::make_unique<TransformerLM>(config.model, dtype);
+  read_weights(*out.model, out.path, *config.family);
+  const std::string tokenizer = join_path(out.path, "tokenizer.json");
+  if (!exists(tokenizer)) {
+    out.no_tokenizer_reason = "there is no tokenizer.json";
+  } else {
+    try {
+      out.tokenizer = read_tokenizer(tokenizer);
+    } catch (const Error& e) {
+      out.no_tokenizer_reason = e.what();
+    }
+  }
+  return out;
+}
+
+void load_weights(const TransformerLM& model, const std::string& folder) {
+  const ConfigFile config = read_config_file(folder);
+  read_weights(model, folder, *config.family);
+}
+
+void write_model_files(const AddFile& add_file, const TransformerLM& model,
+                       const Tokenizer* tokenizer, const std::vector<int32_t>& eos_ids,
+                       const ModelCard& card, uint64_t max_shard_bytes) {
+  const ModelConfig& m = model.config();
+  const Family& family = family_for(m);
+  JsonObject config;
+  config["architectures"] = nullptr;
+  config["model_type"] = family.model_type;
+  for (const auto& entry : family.write_config(m).config) config[entry.key()] = entry.value();
+  config["vocab_size"] = m.vocab_size;
+  config["dtype"] = config["torch_dtype"] = model.dtype() == DType::f64 ? "float64" : "float32";
+  config["bos_token_id"] = config["pad_token_id"] = nullptr;
+  JsonArray eos(eos_ids.begin(), eos_ids.end());
+  config["eos_token_id"] = eos.empty() ? Json(nullptr) : eos.size() == 1 ? eos[0] : Json(eos);
+  if (&family != &find_family("moe_cpp", "")) {
+    JsonObject own = {{"dropout", m.dropout}};
+    if (m.has_moe) {
+      own["aux_loss_weight"] = m.moe.aux_loss_weight;
+      own["z_loss_weight"] = m.moe.z_loss_weight;
+    }
+    config["moe_cpp"] = own;
+  }
+  auto add_text = [&](const std::string& name, const std::string& text) {
+    add_file(name, [&](const ByteSink& sink) { sink(as_bytes(text)); });
+  };
+  add_text("config.json", to_json_pretty(config));
+  add_text("generation_config.json",
+           to_json_pretty(JsonObject{{"eos_token_id", config["eos_token_id"]}}));
+  if (tokenizer) add_text("tokenizer.json", tokenizer_to_json(*tokenizer));
+  add_text("README.md", str("---\nlibrary_name: moe.cpp\npipeline_tag: text-generation\ntags:\n- ",
+                            m.has_moe ? "mixture-of-experts" : "dense", "\n- ", family.model_type,
+                            "\n---\n\n# ", card.title, "\n\n", card.text));
+  write_safetensors_shards(add_file, model_tensors(model, family), {{"format", "pt"}},
+                           max_shard_bytes);
+}
+
+}  // namespace moe

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// Weights between a model's parameters and the tensors of a family's files.
+#pragma once
+
+#include <string>
+
+#include "moe/families/family.h"
+#include "moe/nn/transformer_lm.h"
+
+namespace moe {
+
+/// Before anything is allocated for the model: the file must hold enough bytes for a model of this
+/// shape (a hostile config.json could name any size).
+void check_weights_present(const std::string& folder, const ModelConfig& config,
+                           const Family& family);
+
+/// Fills every parameter and buffer. Throws Error listing missing, misshapen and unexpected
+/// tensors.
+void read_weights(const TransformerLM& model, const std::string& folder, const Family& family);
+
+}  // namespace moe
