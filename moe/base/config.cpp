@@ -137,8 +137,14 @@ std::string ConfigTable::unknown_key(const std::string& path) const {
         known.find('.', group.empty() ? 0 : group.size() + 1) == std::string::npos)
       siblings.push_back(names.back());
   };
-  for (const ConfigKey& key : keys_) see(key.path);
-  for (const Group& g : groups_) see(g.path);
+  std::set<std::string> groups;
+  for (const ConfigKey& key : keys_) {
+    see(key.path);
+    for (size_t dot = 0; (dot = key.path.find('.', dot)) != std::string::npos; ++dot)
+      groups.insert(key.path.substr(0, dot));
+  }
+  for (const Group& g : groups_) groups.insert(g.path);
+  for (const std::string& g : groups) see(g);
   const auto with_name = [&](const std::string& wanted) {
     std::vector<std::string> paths;
     for (const std::string& known : all)
