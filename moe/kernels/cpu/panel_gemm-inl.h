@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: MIT
+// Products with panel weights, P[n/16][k][16], for one Highway target. Every output element is one
+// chain of fused multiply-adds in ascending contraction index; a chain may be stored and go on
+// later, but is never split into partial sums. So the shape of a tile, the vector width, row tails
+// and the number of threads do not change a bit.
+//
+//   forward   y  = x W^T     multiply: rows of x are broadcast, panels are the vectors
+//   backward  dx += dy W     multiply_transposed: 16x16 transposes of P make panels of W^T in
+//   scratch gradient  dP += dy^T x   outer_product: x is packed per row block, a tile of dP stays
+//   in registers over the block
+//
+// Findings behind the sizes: 24 accumulators of AVX-512's 32 registers (12 x 32 or 8 x 48) and 12
+// of AVX2's 16 (6 x 16) leave room for the operands; splitting the contraction of the forward
+// product gains nothing up to 4096.
+#if defined(MOE_KERNELS_CPU_PANEL_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
+#undef MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
+#else
+#define MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "moe/kernels/cpu/lanes-inl.h"
+#include "moe/kernels/cpu/scratch.h"
+
+#include "hwy/highway.h"
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+HWY_BEFORE_NAMESPACE();
+namespace moe::HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX3
+constexpr int kTileRows = 12, kTilePanels = 2;
+constexpr int kOuterRows = 8, kOuterPanels = 3;
+constexpr int kAccumulators = 24, kVectorRegisters = 32;
+#else
+constexpr int kTileRows = 6, kTilePanels = 1;
+constexpr int kOuterRows = 6, kOuterPanels = 1;
+constexpr int kAccumulators = HWY_TARGET == HWY_AVX2 ? 12 : 24,
+              kVectorRegisters = HWY_TARGET == HWY_AVX2 ? 16 : 32;
+#endif
+
+/// Rows of an activation, as they lie or gathered.
+struct Rows {
+  const float* data;
+  int64_t stride;
+  const int32_t* gather = nullptr;
+  HWY_INLINE const float* operator[](int64_t r) const {
+    return data + (gather ? gather[r] : r) * stride;
+  }
+};
+
+// ---- one tile
+// -------------------------------------------------------------------------------------------------------
+
+// Broadcast operand: at(i, k) is row i of the tile at contraction index k.
+template <int M>
+struct RowPointers {
+  const float* row[M];
+  HWY_INLINE float at(int i, int64_t k) const { return row[i][k]; }
+};
+template <int M>
+struct PackedRows {
+  const float* data;
+  HWY_INLINE float at(int i, int64_t k) const { return data[k * M + i]; }
+};
+
+/// Vector operand: 16 columns of panel j at contraction index k.
+struct PanelOperand {
+  const float* data;
+  int64_t stride;
+  HWY_INLINE const float* at(int j, int64_t k) const { return data + j * stride + k * 16; }
+};
+template <int NP>
+struct StripOperand {
+  const float* data;
+  HWY_INLINE const float* at(int j, int64_t k) const { return data + (k * NP + j) * 16; }
+};
+
+/// Where a tile lands: element (i, 16 j + lane) is data[i * row_stride + j * panel_stride + lane].
+struct TileOutput {
+  float* data;
+  int64_t row_stride, panel_stride;
+  int64_t cols = 16;            // of a panel; fewer only in tiles of one panel
+  bool accumulate = false;      // the chains go on from what the output holds
+  const float* bias = nullptr;  // for each column, added to the finished chain
+};
+
+template <int M, int NP, class A, class B>
+inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutput& out) {
+  constexpr int N = NP * int(kLaneVectors);
+  const F32 d;
+  F32Vec c[M][N];
+  const bool partial = NP == 1 && out.cols < 16;
+  if (!out.accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j) c[i][j] = hn::Zero(d);
+  } else if (partial) {
+    HWY_ALIGN float row[16] = {};
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      std::memcpy(row, out.data + i * out.row_stride, size_t(out.cols) * sizeof(float));
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j) c[i][j] = hn::Load(d, row + j % kLaneVectors * kLanes);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j)
+        c[i][j] = hn::LoadU(d, out.data + i * out.row_stride + j / kLaneVectors * out.panel_stride +
+                                   j % kLaneVectors * kLanes);
+  }
+
+  // The only arithmetic. Two steps per visit of a row: more row pointers than registers, so each is
+  // reloaded half as often.
+  const auto step = [&](int64_t k, auto steps) HWY_ATTR __attribute__((always_inline)) {
+    constexpr int U = steps;
+    F32Vec w[U][N];
+#pragma GCC unroll 2
+    for (int s = 0; s < U; ++s)
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j)
+        w[s][j] = hn::LoadU(d, b.at(j / kLaneVectors, k + s) + j % kLaneVectors * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int s = 0; s < U; ++s) {
+        const F32Vec x = hn::Set(d, a.at(i, k + s));
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) c[i][j] = hn::MulAdd(x, w[s][j], c[i][j]);
+      }
+  };
+  constexpr int kSteps = N * (M + 2) < kVectorRegisters ? 2 : 1;
+  int64_t k = 0;
+  for (; k + kSteps <= K; k += kSteps) step(k, std::integral_constant<int, kSteps>());
+  for (; k < K; ++k) step(k, std::integral_constant<int, 1>());
+
+  if (partial) {
+    HWY_ALIGN float row[16], bias[16] = {};
+    if (out.bias) std::memcpy(bias, out.bias, size_t(out.cols) * sizeof(float));
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 32
+      for (int j = 0; j < int(kLaneVectors); ++j)
+        hn::Store(out.bias ? hn::Add(c[i][j], hn::Load(d, bias + j * kLanes)) : c[i][j], d,
+                  row + j * kLanes);
+      std::memcpy(out.data + i * out.row_stride, row, size_t(out.cols) * sizeof(float));
+    }
+    return;
+  }
+  if (out.bias) {
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) {
+      const F32Vec bias = hn::LoadU(d, out.bias + j * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i) c[i][j] = hn::Add(c[i][j], bias);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i)
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j)
+      hn::StoreU(c[i][j], d,
+                 out.data + i * out.row_stride + j / kLaneVectors * out.panel_stride +
+                     j % kLaneVectors * kLanes);
+}
+
+/// f(std::integral_constant<int, n>) for a run-time n in 1..kMax.
+template <int kMax, class F>
+HWY_INLINE void with_constant(int64_t n, F&& f) {
+  if constexpr (kMax > 1)
+    if (n < kMax) return with_constant<kMax - 1>(n, f);
+  f(std::integral_constant<int, kMax>());
+}
+
+// ---- y = x W^T
+// ------------------------------------------------------------------------------------------------------
+
+/// out[r][n] (+)= chain over K of a[r][k] b[n/16][k][n%16] (+ bias[n]); n counts from the first
+/// panel of b.
+struct PanelProduct {
+  int64_t K;
+  Rows a;
+  const float* b;
+  int64_t panel_stride;
+  float* out;
+  int64_t out_stride, cols;
+  bool accumulate = false;
+  const float* bias = nullptr;
+};
+
+/// Rows [r0, r1) in tiles of equal height, panels [p, p + NP).
+template <int kMaxRows, int NP>
+HWY_INLINE void sweep_rows(const PanelProduct& g, int64_t r0, int64_t r1, int64_t p) {
+  const int64_t n_tiles = (r1 - r0 + kMaxRows - 1) / kMaxRows;
+  const PanelOperand b{g.b + p * g.panel_stride, g.panel_stride};
+  for (int64_t t = 0; t < n_tiles; ++t) {
+    const int64_t r = r0 + (r1 - r0) * t / n_tiles, end = r0 + (r1 - r0) * (t + 1) / n_tiles;
+    with_constant<kMaxRows>(end - r, [&](auto rows) HWY_ATTR {
+      RowPointers<rows> a;
+      for (int i = 0; i < rows; ++i) a.row[i] = g.a[r + i];
+      tile<rows, NP>(g.K, a, b,
+                     {.data = g.out + r * g.out_stride + p * 16,
+                      .row_stride = g.out_stride,
+                      .panel_stride = 16,
+                      .cols = g.cols - p * 16,
+                      .accumulate = g.accumulate,
+                      .bias = g.bias ? g.bias + p * 16 : nullptr});
+    });
+  }
+}
+
+/// A few rows are bound by reading the panels: as many panels at a time as there are accumulators,
+/// at most 8 streams.
+template <int M, int NP>
+HWY_INLINE void multiply_few_rows(const PanelProduct& g, int64_t r, int64_t p0, int64_t p1) {
+  const int64_t full = std::min(p1, g.cols / 16);
+  for (; p0 + NP <= full; p0 += NP) sweep_rows<M, NP>(g, r, r + M, p0);
+  if constexpr (NP > 1)
+    multiply_few_rows<M, NP / 2>(g, r, p0, p1);
+  else if (p0 < p1)
+    sweep_rows<M, 1>(g, r, r + M, p0);
+}
+
+/// Rows [r0, r1), panels [p0, p1).
+inline HWY_NOINLINE void multiply(const PanelProduct& g, int64_t r0, int64_t r1, int64_t p0,
+                                  int64_t p1) {
+  if (r1 - r0 <= kTileRows) {
+    if (r1 > r0)
+      with_constant<kTileRows>(r1 - r0, [&](auto rows) HWY_ATTR {
+        constexpr int kPanels = std::clamp(kAccumulators / (rows * int(kLaneVectors)), 1, 8);
+        multiply_few_rows<rows, kPanels>(g, r0, p0, p1);
+      });
+    return;
+  }
+  // The block's rows of a (at most 512 KiB) stay in L2 while the panels pass by once.
+  const int64_t block =
+      std::max<int64_t>(8 * kTileRows, 131072 / std::max<int64_t>(g.K, 1) / kTileRows * kTileRows);
+  const int64_t n_blocks = (r1 - r0 + block - 1) / block, full = std::min(p1, g.cols / 16);
+  for (int64_t q = 0; q < n_blocks; ++q) {
+    const int64_t begin = r0 + (r1 - r0) * q / n_blocks, end = r0 + (r1 - r0) * (q + 1) / n_blocks;
+    int64_t p = p0;
+    for (; p + kTilePanels <= full; p += kTilePanels)
+      sweep_rows<kTileRows, kTilePanels>(g, begin, end, p);
+    for (; p < p1; ++p) sweep_rows<kTileRows, 1>(g, begin, end, p);
+  }
+}
+
+// ---- dx += dy W
+// -----------------------------------------------------------------------------------------------------
+
+/// Vector made of the 4-float pieces p, p + step, p + 2 step ...
+template <class D>
+HWY_INLINE hn::Vec<D> load_blocks(D d, const float* p, int64_t step) {
+  if constexpr (hn::MaxLanes(D()) == 4) {
+    return hn::LoadU(d, p);
+  } else {
+    const hn::Half<D> half;
+    return hn::Combine(d, load_blocks(half, p + hn::MaxLanes(half) / 4 * step, step),
+                       load_blocks(half, p, step));
+  }
+}
+
+/// to[16][16] = transpose of from[16][16].
+HWY_INLINE void transpose_16x16(const float* from, float* to) {
+  const F32 d;
+  const hn::Repartition<double, F32> d64;
+  for (int64_t row = 0; row < 16; row += kLanes)
+#pragma GCC unroll 4
+    for (int64_t col = 0; col < 16; col += 4) {
+      const float* s = from + row * 16 + col;  // block b of r_i is source row `row + 4 b + i`
+      const F32Vec r0 = load_blocks(d, s, 64), r1 = load_blocks(d, s + 16, 64);
+      const F32Vec r2 = load_blocks(d, s + 32, 64), r3 = load_blocks(d, s + 48, 64);
+      const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
+      const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
+      const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
+      const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+      float* t = to + col * 16 + row;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)), d, t);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)), d, t + 16);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)), d, t + 32);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)), d, t + 48);
+    }
+}
+
+/// dx[r][k] goes on over stored rows [s0, s1) of the weight w (s0 a multiple of 16): rows [r0, r1),
+/// columns [k0, k1) (k0 a multiple of 16).
+inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t s0, int64_t s1,
+                                             Rows dy, float* dx, int64_t dx_stride, int64_t r0,
+                                             int64_t r1, int64_t k0, int64_t k1) {
+  // 512 stored rows at a time: the transposed tile (64 KiB) and 256 rows of dy (512 KiB) fit L2,
+  // and transposing, which costs as much as 8 rows of products, is shared by 256.
+  constexpr int64_t kChunk = 512, kRowBlock = 256;
+  float* panels = thread_scratch(kChunk * 16 * kTilePanels);
+  HWY_ALIGN float edge[256] = {};
+  for (int64_t chunk = s0; chunk < s1; chunk += kChunk) {
+    const int64_t n = std::min(kChunk, s1 - chunk);
+    for (int64_t block = r0; block < r1; block += kRowBlock)
+      for (int64_t k = k0; k < k1; k += 16 * kTilePanels) {
+        const int64_t n_panels = std::min<int64_t>(kTilePanels, (k1 - k + 15) / 16);
+        for (int64_t s = 0; s < n; s += 16)
+          for (int64_t j = 0; j < n_panels; ++j) {
+            const float* from = w + (chunk + s) * K + (k + j * 16) * 16;
+            const int64_t rows = std::min<int64_t>(16, k1 - k - j * 16);
+            if (rows < 16)
+              from = static_cast<const float*>(
+                  std::memcpy(edge, from, size_t(rows) * 16 * sizeof(float)));
+            transpose_16x16(from, panels + j * kChunk * 16 + s * 16);
+          }
+        multiply({.K = n,
+                  .a = {dy.data + chunk, dy.stride},
+                  .b = panels,
+                  .panel_stride = kChunk * 16,
+                  .out = dx + k,
+                  .out_stride = dx_stride,
+                  .cols = k1 - k,
+                  .accumulate = true},
+                 block, std::min(r1, block + kRowBlock), 0, n_panels);
+      }
+  }
+}
+
+// ---- dP += dy^T x
+// ---------------------------------------------------------------------------------------------------
+
+/// Columns [k0, k1) of rows [r, r + n) of x as packed[(k - k0) / kOuterRows][row][kOuterRows].
+HWY_INLINE void pack_columns(const Rows& x, int64_t r, int64_t n, int64_t k0, int64_t k1,
+                             float* packed) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float* from = x[r + i];
+    for (int64_t k = k0; k < k1; k += kOuterRows) {
+      const int64_t width = std::min<int64_t>(kOuterRows, k1 - k);
+      float* to = packed + (k - k0) * n + i * width;
+      if (width == kOuterRows)
+        std::memcpy(to, from + k, kOuterRows * sizeof(float));
+      else
+        for (int64_t j = 0; j < width; ++j) to[j] = from[k + j];
+    }
+  }
+}
+
+/// The chains of dw[n/16][k][16] go on over rows [r0, r1) of dy and x: stored rows [n0, n1) of the
+/// weight (all of them real, n0 a multiple of 16), columns [k0, k1).
+inline HWY_NOINLINE void outer_product(float* dw, int64_t K, Rows dy, Rows x, int64_t r0,
+                                       int64_t r1, int64_t n0, int64_t n1, int64_t k0, int64_t k1) {
+  constexpr int64_t kRowBlock = 192;  // packed x (L2) and a strip of dy (36 KiB, L1) per block; the
+                                      // chains are stored between blocks
+  if (n0 >= n1 || k0 >= k1) return;
+  const int64_t n_blocks = (r1 - r0 + kRowBlock - 1) / kRowBlock;
+  float* strip = thread_scratch(kRowBlock * (16 * kOuterPanels + k1 - k0));
+  float* packed = strip + kRowBlock * 16 * kOuterPanels;
+  for (int64_t q = 0; q < n_blocks; ++q) {
+    const int64_t r = r0 + (r1 - r0) * q / n_blocks, rows = r0 + (r1 - r0) * (q + 1) / n_blocks - r;
+    pack_columns(x, r, rows, k0, k1, packed);
+    const auto do_strip = [&](int64_t n, auto panels) HWY_ATTR {
+      constexpr int NP = panels;
+      const int64_t cols = std::min<int64_t>(
+          16 * NP, n1 - n);  // fewer only in the last panel, which is a strip of its own
+      for (int64_t i = 0; i < rows; ++i) {
+        float* to = strip + i * 16 * NP;
+        if (cols == 16 * NP) {
+          std::memcpy(to, dy[r + i] + n, 16 * NP * sizeof(float));
+        } else {
+          std::memcpy(to, dy[r + i] + n, size_t(cols) * sizeof(float));
+          std::fill(to + cols, to + 16, 0.0f);
+        }
+      }
+      for (int64_t k = k0; k < k1; k += kOuterRows)
+        with_constant<kOuterRows>(std::min<int64_t>(kOuterRows, k1 - k), [&](auto width) HWY_ATTR {
+          tile<width, NP>(rows, PackedRows<width>{packed + (k - k0) * rows},
+                          StripOperand<NP>{strip},
+                          {.data = dw + n * K + k * 16,
+                           .row_stride = 16,
+                           .panel_stride = K * 16,
+                           .cols = std::min<int64_t>(cols, 16),
+                           .accumulate = true});
+        });
+    };
+    int64_t n = n0;
+    for (; n + 16 * kOuterPanels <= n1; n += 16 * kOuterPanels)
+      do_strip(n, std::integral_constant<int, kOuterPanels>());
+    for (; n < n1; n += 16) do_strip(n, std::integral_constant<int, 1>());
+  }
+}
+
+}  // namespace moe::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET
+
+#endif  // MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
