@@ -26,6 +26,9 @@ using F32 = hn::CappedTag<float, 16>;
 using F32Vec = hn::Vec<F32>;
 constexpr int64_t kLanes = hn::MaxLanes(F32());  // AVX-512: 16, AVX2: 8, NEON: 4
 constexpr int64_t kLaneVectors = 16 / kLanes;    // registers that hold the 16 lanes of a reduction
+// AVX-512 needs one, but g++ 12.2 stops with an internal error (esra) at an array of one 512-bit
+// vector.
+using LaneArray = F32Vec[std::max<int64_t>(2, kLaneVectors)];
 
 /// Elements [i, i + kLanes) of a row.
 struct Whole {
@@ -83,21 +86,22 @@ HWY_INLINE float fold_halves(D d, hn::Vec<D> v) {
   }
 }
 
-/// The 16 lanes as 8+8, 4+4, 2+2, 1+1, in registers as far as they reach. (A buffer in memory
-/// instead makes g++ 12.2 stop with an internal error for AVX-512.)
-HWY_INLINE float fold(const F32Vec (&lane)[kLaneVectors]) {
-  F32Vec sum[kLaneVectors];
-  for (int64_t v = 0; v < kLaneVectors; ++v) sum[v] = lane[v];
-  for (int64_t half = kLaneVectors / 2; half > 0; half /= 2)
-    for (int64_t v = 0; v < half; ++v) sum[v] = hn::Add(sum[v], sum[v + half]);
-  return fold_halves(F32(), sum[0]);
+/// The 16 lanes as 8+8, 4+4, 2+2, 1+1: between registers first, then inside the last one.
+HWY_INLINE float fold(const LaneArray& lane) {
+  const F32 d;
+  if constexpr (kLaneVectors == 1)
+    return fold_halves(d, lane[0]);
+  else if constexpr (kLaneVectors == 2)
+    return fold_halves(d, hn::Add(lane[0], lane[1]));
+  else
+    return fold_halves(d, hn::Add(hn::Add(lane[0], lane[2]), hn::Add(lane[1], lane[3])));
 }
 
 /// Lane j of 16 takes elements j, j + 16, ... ascending through step(lanes, position), from 0;
 /// lanes beyond n stay as they are.
 template <class Step>
 HWY_INLINE float reduce_row(int64_t n, Step step) {
-  F32Vec lane[kLaneVectors];
+  LaneArray lane;
   for (int64_t v = 0; v < kLaneVectors; ++v) lane[v] = hn::Zero(F32());
   int64_t i = 0;
   for (; i + 16 <= n; i += 16)
