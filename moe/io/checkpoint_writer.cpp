@@ -122,7 +122,6 @@ std::string CheckpointWriter::commit(int keep) {
     const std::string aside = path(name_ + ".old-" + unique_suffix());
     fs_.rename(final_path, aside);
     moved_aside_ = aside;
-    fs_.sync_directory(checkpoints_folder_);
   }
   fs_.rename(temporary_, final_path);
   committed_ = true;

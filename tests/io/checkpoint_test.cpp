@@ -53,6 +53,13 @@ TEST_F(Checkpoint, HoldsTheFilesAManifestAndIsTheLatest) {
   EXPECT_TRUE(verify_checkpoint(folder).empty());
 }
 
+TEST_F(Checkpoint, MakesTheRunFolder) {
+  CheckpointWriter writer(real_fs(), run_ / "runs/new", 1);
+  writer.add_file("x", "1");
+  writer.commit(1);
+  EXPECT_EQ(newest_valid_checkpoint(run_ / "runs/new").step, 1);
+}
+
 TEST_F(Checkpoint, ManifestTextReadsBackTheSame) {
   const Manifest manifest = read_manifest(save(7));
   EXPECT_EQ(manifest.step, 7);
