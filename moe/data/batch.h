@@ -22,10 +22,9 @@ struct Batch {
   std::vector<int32_t> targets_T;           // the next token's id, or kNotTrained
   std::vector<int32_t> positions_T;         // from 0 in every sequence
   std::vector<int32_t> sequence_starts_B1;  // B + 1 entries: 0 ... T
-  std::vector<int64_t>
-      token_index_T;  // place in the optimiser step's tokens, whatever the micro-batches
-  std::vector<int32_t> subject_T;  // index into Dataset::subject_names, or kNoSubject
-  int64_t n_targets = 0;           // targets_T without kNotTrained
+  std::vector<int64_t> token_index_T;       // place in the step, whatever the micro-batches
+  std::vector<int32_t> subject_T;           // index into Dataset::subject_names, or kNoSubject
+  int64_t n_targets = 0;                    // targets_T without kNotTrained
 
   int64_t n_tokens() const { return static_cast<int64_t>(token_ids_T.size()); }
   int64_t n_sequences() const { return static_cast<int64_t>(sequence_starts_B1.size()) - 1; }
@@ -34,10 +33,11 @@ struct Batch {
 /// A batch without tokens: sequence_starts_B1 = {0}.
 Batch empty_batch();
 
-/// Appends one sequence of ids.size() - 1 tokens, each trained on the id after it. token_index
-/// counts on from first_token_index. ids must hold at least two.
+/// Appends one sequence of ids.size() - 1 tokens, each with the id after it as its target; the
+/// first n_untrained of them are not trained on. token_index counts on from first_token_index. ids
+/// must hold at least two.
 void append_sequence(Batch& batch, std::span<const int32_t> ids, int64_t first_token_index,
-                     int32_t subject);
+                     int32_t subject, int64_t n_untrained = 0);
 
 /// Bytes of text that the targets stand for, special tokens counted as none: the divisor of bits
 /// per byte.

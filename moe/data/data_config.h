@@ -10,15 +10,15 @@
 namespace moe {
 
 struct DataConfig {
-  std::string path =
-      "demo";  // demo, a text file, a folder of .txt files, a .npy or .bin file of token ids
-  std::string tokenizer =
-      "byte";  // byte, char, or the path of a tokenizer.json or of a folder that holds one
-  int64_t seq_len = 256;           // tokens per window
-  int64_t stride = 0;              // tokens between window starts; 0: seq_len
-  double val_fraction = 0.1;       // 0: no validation
-  std::string order = "shuffled";  // shuffled | sequential
-  bool drop_last = true;  // false: the tokens after the last whole window make a shorter one
+  /// demo, a text file, a folder of .txt files, a .npy or .bin file of token ids.
+  std::string path = "demo";
+  /// byte, char, or the path of a tokenizer.json or of a folder that holds one.
+  std::string tokenizer = "byte";
+  int64_t seq_len = 256;            // tokens per window
+  int64_t stride = 0;               // tokens between window starts; 0: seq_len
+  double val_fraction = 0.1;        // 0: no validation
+  std::string order = "shuffled";   // shuffled | sequential
+  bool drop_last = true;            // false: the tokens after the last whole window are one too
   std::string token_dtype = "u16";  // of a .bin file: u16 | u32
 };
 

@@ -24,18 +24,15 @@ struct Dataset {
 };
 
 /// Opens config.path:
-/// - `demo`: the built-in corpus (moe/data/demo_corpus.h) drawn with seed. A window is filled with
-/// samples, each a
-///   sequence of its own that ends with the tokenizer's end-of-text id; the last is cut at seq_len.
-///   Validation is the same for every seed.
+/// - `demo`: the built-in corpus drawn with seed (moe/data/demo_windows.h); samples end with the
+///   tokenizer's end-of-text id. Validation is the same for every seed.
 /// - a text file or a folder of them (moe/data/text_files.h). The documents of a folder follow one
-/// another, each ended
-///   by the end-of-text id where the tokenizer has one; windows cross from one document into the
-///   next.
+///   another, each ended by the end-of-text id where the tokenizer has one; windows cross from one
+///   document into the next.
 /// - .npy or .bin token ids (moe/io/token_shards.h). The last val_fraction of the ids are for
-/// validation, of
-///   [sequences, length] files the last val_fraction of the sequences; no window crosses a
-///   sequence.
+///   validation, of [sequences, length] files the last val_fraction of the sequences; no window
+///   crosses a sequence.
+///
 /// Throws Error: a missing, empty or malformed file; text that the tokenizer cannot encode; a split
 /// without a window, saying how many tokens there are and what to set.
 Dataset open_dataset(const DataConfig& config, uint64_t seed);

@@ -14,6 +14,16 @@ std::string last_word(std::string_view text) {
   return std::string(blank == std::string_view::npos ? text : text.substr(blank + 1));
 }
 
+int draw_subject(const RngStream& stream, int64_t index) {
+  int total = 0;
+  for (const DemoSubject& subject : kDemoSubjects) total += subject.weight;
+  auto left = static_cast<int>(stream.below(static_cast<uint64_t>(total), index, 0));
+  int subject = 0;
+  while (left >= kDemoSubjects[static_cast<size_t>(subject)].weight)
+    left -= kDemoSubjects[static_cast<size_t>(subject++)].weight;
+  return subject;
+}
+
 std::string purpose(Split split, std::string_view stream) {
   return str("demo.", split == Split::train ? "train." : "validation.", stream);
 }
@@ -54,8 +64,7 @@ std::string demo_alphabet() {
 }
 
 DemoSample DemoCorpus::sample(Split split, int64_t index) const {
-  const RngStream subjects(seed_, 0, purpose(split, "subject"));
-  const auto subject = static_cast<int>(subjects.below(kDemoSubjects.size(), index, 0));
+  const int subject = draw_subject(RngStream(seed_, 0, purpose(split, "subject")), index);
   return draw(RngStream(seed_, 0, purpose(split, "mixed")), subject, split, index);
 }
 

@@ -42,7 +42,8 @@ std::string demo_alphabet();
 class DemoCorpus {
  public:
   explicit DemoCorpus(uint64_t seed) : seed_(seed) {}
-  /// Sample number index >= 0 of a split; its subject is drawn, each as likely as the others.
+  /// Sample number index >= 0 of a split; its subject is drawn, stories half as often as the
+  /// others.
   DemoSample sample(Split split, int64_t index) const;
   /// Sample number index >= 0 of one subject (another stream than the above).
   DemoSample sample(Split split, int subject, int64_t index) const;

@@ -47,13 +47,13 @@ DemoTask arithmetic(DemoDraws& draws) {
                                    "=", tens, " ", a + b)};
 }
 
-// ---- strings: five to seven different letters, reversed or sorted
+// ---- strings: five or six different letters, reversed or sorted
 // -------------------------------------------
 
 constexpr std::string_view kLetters = "abcdefghij";
 
 DemoTask strings(DemoDraws& draws) {
-  const std::string given = draws.letters(kLetters, draws.between(5, 7));
+  const std::string given = draws.letters(kLetters, draws.between(5, 6));
   std::string wanted = given;
   if (draws.below(2) == 0) {
     std::reverse(wanted.begin(), wanted.end());
@@ -63,20 +63,21 @@ DemoTask strings(DemoDraws& draws) {
   return {str("sort ", given, " "), wanted};
 }
 
-// ---- recall: the numbers that stood beside three letters
+// ---- recall: the digits that stood beside three letters
 // -----------------------------------------------------
 
 DemoTask recall(DemoDraws& draws) {
-  const std::string keys = draws.letters(kLetters, draws.between(3, 5)),
+  const std::string keys = draws.letters(kLetters, draws.between(3, 4)),
                     asked = draws.letters(keys, 3);
   std::string prompt = "recall", answer;
-  std::array<int64_t, 256> values{};
+  std::array<int64_t, 256> digits{};
   for (const char key : keys) {
-    values[static_cast<uint8_t>(key)] = draws.between(10, 99);
-    prompt += str(" ", key, values[static_cast<uint8_t>(key)]);
+    int64_t& digit = digits[static_cast<uint8_t>(key)];
+    digit = draws.below(10);
+    prompt += str(" ", key, digit);
   }
   for (const char key : asked)
-    answer += str(answer.empty() ? "" : " ", key, values[static_cast<uint8_t>(key)]);
+    answer += str(answer.empty() ? "" : " ", key, digits[static_cast<uint8_t>(key)]);
   return {str(prompt, " : ", asked, " "), answer};
 }
 
@@ -117,10 +118,10 @@ std::string DemoDraws::letters(std::string_view alphabet, int64_t n) {
   return out;
 }
 
-const std::array<DemoSubject, 5> kDemoSubjects = {{{"stories", stories},
-                                                   {"arithmetic", arithmetic},
-                                                   {"strings", strings},
-                                                   {"recall", recall},
-                                                   {"code", code}}};
+const std::array<DemoSubject, 5> kDemoSubjects = {{{"stories", 1, stories},
+                                                   {"arithmetic", 2, arithmetic},
+                                                   {"strings", 2, strings},
+                                                   {"recall", 2, recall},
+                                                   {"code", 2, code}}};
 
 }  // namespace moe

@@ -37,6 +37,7 @@ struct DemoTask {
 
 struct DemoSubject {
   std::string_view name;
+  int weight;  // how often it is drawn, beside the others: a story is twice as long as the rest
   DemoTask (*draw)(DemoDraws&);
 };
 

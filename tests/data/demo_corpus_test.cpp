@@ -74,12 +74,13 @@ TEST(DemoCorpus, APromptIsHeldOutWhenItsHashIsAMultipleOfTen) {
   EXPECT_NEAR(held_out, 1000, 150);  // binomial: standard deviation 30
 }
 
-TEST(DemoCorpus, DrawsTheSubjectsAlike) {
+TEST(DemoCorpus, DrawsStoriesHalfAsOftenAsEachOtherSubject) {
   const DemoCorpus corpus(3);
   std::vector<int> count(5);
-  for (int64_t i = 0; i < 5000; ++i)
+  for (int64_t i = 0; i < 9000; ++i)
     ++count[static_cast<size_t>(corpus.sample(Split::train, i).subject)];
-  for (const int c : count) EXPECT_NEAR(c, 1000, 142);  // standard deviation 28, five of them
+  for (int subject = 0; subject < 5; ++subject)  // standard deviation at most 40, five of them
+    EXPECT_NEAR(count[static_cast<size_t>(subject)], subject == kStories ? 1000 : 2000, 200);
 }
 
 TEST(DemoCorpus, EverySubjectHasThousandsOfPrompts) {
@@ -234,6 +235,46 @@ TEST(DemoWindows, FillAWindowWithSamplesThatAreSequencesOfTheirOwn) {
     EXPECT_EQ(text, sample.text().substr(0, text.size()));
     const bool whole = s + 1 < batch.n_sequences();
     EXPECT_TRUE(!whole || batch.targets_T[end - 1] == 256);
+  }
+}
+
+TEST(DemoWindows, TrainOnAnswersAndOnThePromptsOfEveryEighthSampleAndOfCutOnes) {
+  const std::shared_ptr<const Tokenizer> tokenizer = make_byte_tokenizer();
+  const DemoCorpus corpus(1);
+  const int64_t seq_len = 203;
+  const DemoWindows windows(1, Split::train, tokenizer, seq_len, DemoWindows::kEndless);
+  for (int64_t w = 0; w < 20; ++w) {
+    Batch batch = empty_batch();
+    windows.append(w, 0, batch);
+    int64_t n_targets = 0;
+    for (int64_t s = 0; s < batch.n_sequences(); ++s) {
+      const auto begin = static_cast<size_t>(batch.sequence_starts_B1[static_cast<size_t>(s)]);
+      const auto end = static_cast<size_t>(batch.sequence_starts_B1[static_cast<size_t>(s) + 1]);
+      const DemoSample sample = corpus.sample(Split::train, w * seq_len + s);
+      const bool is_cut = end - begin < sample.text().size();
+      const bool whole = is_cut || (w * seq_len + s) % 8 == 0;
+      for (size_t t = begin; t < end; ++t) {
+        const size_t target_place =
+            t - begin + 1;  // in the text; the text's end is the end-of-text id
+        const bool trained = whole || target_place >= sample.prompt.size();
+        ASSERT_EQ(batch.targets_T[t] != Batch::kNotTrained, trained) << sample.text();
+        n_targets += trained;
+      }
+    }
+    ASSERT_EQ(batch.n_targets, n_targets);
+  }
+}
+
+TEST(DemoWindows, EveryWindowHasATargetHoweverShort) {
+  const std::shared_ptr<const Tokenizer> tokenizer = make_byte_tokenizer();
+  for (int64_t seq_len = 1; seq_len < 70; ++seq_len) {
+    const DemoWindows windows(1, Split::train, tokenizer, seq_len, DemoWindows::kEndless);
+    for (int64_t w = 0; w < 10; ++w) {
+      Batch batch = empty_batch();
+      windows.append(w, 0, batch);
+      ASSERT_EQ(batch.n_tokens(), seq_len);
+      ASSERT_GT(batch.n_targets, 0);
+    }
   }
 }
 

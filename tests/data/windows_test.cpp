@@ -99,6 +99,13 @@ TEST(Batch, PacksSequencesWithPositionsFromZero) {
   EXPECT_EQ(batch.n_sequences(), 2);
 }
 
+TEST(Batch, LeavesTheFirstTokensUntrainedOnRequest) {
+  Batch batch = empty_batch();
+  append_sequence(batch, std::vector<int32_t>{5, 6, 7, 8}, 0, 1, 2);
+  EXPECT_THAT(batch.targets_T, ElementsAre(Batch::kNotTrained, Batch::kNotTrained, 8));
+  EXPECT_EQ(batch.n_targets, 1);
+}
+
 TEST(Batch, CountsTheBytesOfItsTargetsWithoutSpecialTokens) {
   Batch batch = empty_batch();
   append_sequence(batch, std::vector<int32_t>{0, 1, 2, 1}, 0, Batch::kNoSubject);
