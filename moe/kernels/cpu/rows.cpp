@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "moe/kernels/cpu/frame.h"
-#include "moe/kernels/cpu/simd-inl.h"
+#include "moe/kernels/cpu/lanes-inl.h"
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
 HWY_BEFORE_NAMESPACE();
@@ -76,7 +76,10 @@ void combine_bwd(const Combine& c) {
         for_each_vector(0, c.y_TD.cols, [&](auto at) HWY_ATTR {
           at.store(hn::MulAdd(w, at.load(dy), at.load(drow)), drow);
         });
-        c.dw_1N.at<float>(0, n) = c.dw_1N.at<float>(0, n) + dot_of_row(row, dy, c.y_TD.cols);
+        const float dot = reduce_row(c.y_TD.cols, [&](F32Vec lane, auto at) HWY_ATTR {
+          return hn::MulAdd(at.load(row), at.load(dy), lane);
+        });
+        c.dw_1N.at<float>(0, n) = c.dw_1N.at<float>(0, n) + dot;
       }
     }
   });
