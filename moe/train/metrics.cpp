@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+#include "moe/train/metrics.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "moe/base/log.h"
+#include "moe/report/heat_map.h"
+#include "moe/report/line_chart.h"
+
+namespace moe {
+namespace {
+
+std::vector<double> load_shares(const RouterStats& stats) {
+  const double total =
+      double(std::accumulate(stats.counts_E.begin(), stats.counts_E.end(), int64_t{0}));
+  std::vector<double> shares;
+  for (const int64_t count : stats.counts_E)
+    shares.push_back(total > 0 ? double(count) / total : 0);
+  return shares;
+}
+
+std::vector<std::string> numbered(const std::string& prefix, size_t n) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < n; ++i) out.push_back(prefix + std::to_string(i));
+  return out;
+}
+
+// Layer x expert load, and one expert x subject map per layer: the share of each expert's tokens
+// that a subject makes.
+std::string expert_maps(const EvalResult& e, const std::vector<std::string>& subjects) {
+  std::vector<HeatMap> panels;
+  HeatMap load{.title = "share of the picks that each expert takes",
+               .row_label = "layer",
+               .column_label = "expert",
+               .rows = {},
+               .columns = {},
+               .values = {},
+               .format = {.decimals = 0, .percent = true}};
+  size_t widest = 0;
+  for (const LayerLoad& layer : e.experts) widest = std::max(widest, layer.stats.counts_E.size());
+  load.columns = numbered("", widest);
+  for (const LayerLoad& layer : e.experts) {
+    load.rows.push_back(std::to_string(layer.layer));
+    load.values.push_back(load_shares(layer.stats));
+    load.values.back().resize(widest, std::nan(""));
+  }
+  panels.push_back(load);
+  for (size_t i = 0; i < e.subject_counts.size(); ++i) {
+    HeatMap map{.title = str("layer ", e.experts[i].layer, ": what each expert's tokens are about"),
+                .row_label = "expert",
+                .column_label = "subject",
+                .rows = numbered("", e.subject_counts[i].size()),
+                .columns = subjects,
+                .values = {},
+                .format = {.decimals = 0, .percent = true}};
+    map.min = 0;
+    map.max = 1;
+    for (const std::vector<int64_t>& row : e.subject_counts[i]) {
+      const double total = double(std::accumulate(row.begin(), row.end(), int64_t{0}));
+      std::vector<double> shares;
+      for (const int64_t count : row)
+        shares.push_back(total > 0 ? double(count) / total : std::nan(""));
+      map.values.push_back(shares);
+    }
+    panels.push_back(map);
+  }
+  return heat_maps("Experts on the validation split", panels);
+}
+
+}  // namespace
+
+JsonObject metrics_object(const StepResult& s, double tokens_per_second,
+                          const std::optional<EvalResult>& evaluation) {
+  JsonObject o = {{"step", s.step},
+                  {"loss", s.loss},
+                  {"lm_loss", s.lm_loss},
+                  {"aux_loss", s.aux_loss},
+                  {"z_loss", s.z_loss},
+                  {"grad_norm", s.grad_norm},
+                  {"lr", s.lr},
+                  {"tokens", s.tokens},
+                  {"tokens_per_second", tokens_per_second}};
+  if (evaluation) o["val_loss"] = evaluation->loss;
+  JsonArray experts;
+  for (const LayerLoad& layer : s.experts) {
+    JsonArray shares;
+    for (const double share : load_shares(layer.stats)) shares.push_back(share);
+    experts.push_back(shares);
+  }
+  o["experts"] = experts;
+  return o;
+}
+
+double expert_balance(const std::vector<LayerLoad>& experts) {
+  if (experts.empty()) return 1;
+  double sum = 0;
+  for (const LayerLoad& layer : experts) {
+    const std::vector<double> shares = load_shares(layer.stats);
+    double entropy = 0;
+    for (const double p : shares) entropy -= p > 0 ? p * std::log(p) : 0;
+    sum += shares.size() > 1 ? entropy / std::log(double(shares.size())) : 1;
+  }
+  return sum / double(experts.size());
+}
+
+MetricsLog::MetricsLog(Fs& fs, const std::string& run_dir, int64_t first_step, double unix_seconds)
+    : fs_(fs), run_dir_(run_dir) {
+  const std::string path = join_path(run_dir, "metrics.jsonl");
+  std::string kept;
+  if (first_step > 1 && exists(path))
+    for (const std::string& line : split(read_file(path), '\n')) {
+      if (line.empty()) continue;
+      // A line that a crash cut short is dropped like those of undone steps.
+      boost::json::error_code error;
+      const Json value = boost::json::parse(line, error);
+      if (error || !value.is_object() || !value.get_object().contains("step")) continue;
+      const JsonReader reader(value.get_object(), "[metrics.jsonl] " + path);
+      const int64_t step = reader.integer("step");
+      if (step >= first_step) continue;
+      kept += line + "\n";
+      steps_.push_back(double(step));
+      losses_.push_back(reader.number_or("lm_loss", std::nan("")));
+      if (reader.has("val_loss")) {
+        val_steps_.push_back(double(step));
+        val_losses_.push_back(reader.number("val_loss"));
+      }
+    }
+  write_file_atomic(fs, path, kept);
+  file_ = fs.append(path);
+  TensorBoardOptions options{.wall_time_seconds = unix_seconds};
+  if (first_step > 1) options.resume_at_step = first_step;
+  events_ = std::make_unique<TensorBoardWriter>(fs, run_dir, options);
+}
+
+MetricsLog::~MetricsLog() {
+  try {
+    if (file_) file_->close();
+  } catch (const Error& e) {
+    log_warning(e.what());
+  }
+}
+
+void MetricsLog::add(const JsonObject& m, double unix_seconds) {
+  const std::string line = to_json_line(m) + "\n";
+  file_->write(as_bytes(line));
+  const int64_t step = m.at("step").as_int64();
+  for (const char* key :
+       {"loss", "lm_loss", "aux_loss", "z_loss", "grad_norm", "lr", "tokens_per_second"})
+    events_->scalar(str("train/", key), float(m.at(key).as_double()), step, unix_seconds);
+  steps_.push_back(double(step));
+  losses_.push_back(m.at("lm_loss").as_double());
+  if (const Json* val = m.if_contains("val_loss")) {
+    events_->scalar("val/loss", float(val->as_double()), step, unix_seconds);
+    val_steps_.push_back(double(step));
+    val_losses_.push_back(val->as_double());
+  }
+  const JsonArray& experts = m.at("experts").as_array();
+  for (size_t layer = 0; layer < experts.size(); ++layer) {
+    // Utilisation ratio: load / (1 / E), 1 is fair, 0 is dead.
+    const JsonArray& shares = experts[layer].as_array();
+    double most = 0, least = 1;
+    for (const Json& share : shares) {
+      most = std::max(most, share.as_double());
+      least = std::min(least, share.as_double());
+    }
+    events_->scalar(str("experts/layer_", layer, "/max_utilization"),
+                    float(most * double(shares.size())), step, unix_seconds);
+    events_->scalar(str("experts/layer_", layer, "/min_utilization"),
+                    float(least * double(shares.size())), step, unix_seconds);
+  }
+}
+
+void MetricsLog::write_plots(const std::optional<EvalResult>& evaluation,
+                             const std::vector<std::string>& subject_names) {
+  LineChart chart{.title = "Loss",
+                  .x_label = "step",
+                  .y_label = "nats per token",
+                  .series = raw_and_smoothed("training", steps_, losses_, 0)};
+  if (!val_steps_.empty())
+    chart.series.push_back({.name = "validation", .xs = val_steps_, .ys = val_losses_, .color = 1});
+  write_file_atomic(fs_, join_path(run_dir_, "loss.svg"), line_chart(chart));
+  if (evaluation && !evaluation->experts.empty())
+    write_file_atomic(fs_, join_path(run_dir_, "experts.svg"),
+                      expert_maps(*evaluation, subject_names));
+}
+
+void MetricsLog::flush() { events_->flush(); }
+
+}  // namespace moe
