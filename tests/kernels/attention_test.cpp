@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Fast attention is the reference's, bit for bit: every table, head layout, mask and bias, however
 // the tokens arrive.
-#include <bit>
 #include <gtest/gtest.h>
 
 #include "moe/base/parallel.h"
@@ -21,12 +20,9 @@ using testing::PackedSequences;
 using testing::run_backward;
 using testing::run_forward;
 
-// NaN equals NaN; -0 is not +0.
 int64_t differing(const float* a, const float* b, int64_t n) {
   int64_t count = 0;
-  for (int64_t i = 0; i < n; ++i)
-    count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) &&
-             !(std::isnan(a[i]) && std::isnan(b[i]));
+  for (int64_t i = 0; i < n; ++i) count += !testing::same_float(a[i], b[i]);
   return count;
 }
 int64_t differing(const Guarded<float>& a, const Guarded<float>& b) {

@@ -102,25 +102,10 @@ void store_rows(float* to, int64_t stride, const float* from, int64_t width, int
     std::memcpy(to + i * stride, from + i * width, size_t(cols) * sizeof(float));
 }
 
-// sum(x * y), the row reduction of docs/NUMERICS.md. Written out because g++ 12.2 fails (internal
-// error) on reduce_row with this step.
+// sum(x * y).
 float dot_of_row(const float* x, const float* y, int64_t n) {
-  const F32 d;
-  F32Vec lane[kLaneVectors];
-  for (int64_t v = 0; v < kLaneVectors; ++v) lane[v] = hn::Zero(d);
-  const int64_t whole = n / 16 * 16;
-  for (int64_t i = 0; i < whole; i += 16)
-    for (int64_t v = 0; v < kLaneVectors; ++v)
-      lane[v] = hn::MulAdd(load(x + i + v * kLanes), load(y + i + v * kLanes), lane[v]);
-  float x_tail[16] = {}, y_tail[16] = {};
-  std::memcpy(x_tail, x + whole, size_t(n - whole) * sizeof(float));
-  std::memcpy(y_tail, y + whole, size_t(n - whole) * sizeof(float));
-  for (int64_t v = 0; v < kLaneVectors; ++v) {  // selected, because 0 * 0 + -0 is +0
-    const F32Vec next = hn::MulAdd(load(x_tail + v * kLanes), load(y_tail + v * kLanes), lane[v]);
-    lane[v] = hn::IfThenElse(hn::Lt(hn::Iota(d, float(v * kLanes)), hn::Set(d, float(n - whole))),
-                             next, lane[v]);
-  }
-  return fold(lane);
+  return reduce_row(
+      n, [=](F32Vec sum, auto at) HWY_ATTR { return hn::MulAdd(at.load(x), at.load(y), sum); });
 }
 
 // n queries [q0, q0 + n) of one head against the key block whose first key is k0.
@@ -180,7 +165,7 @@ void run_item(const AttentionBackward& b, const T5BiasRows& t5, const BackwardIt
   const AttentionSequence& s = *item.sequence;
   const int64_t group = c.H / c.G, g = item.kv_head, ak = padded(c.A), av = kv_value_width(c.Av);
   float* q = thread_scratch((2 * kAttentionRows + 2 * kKeys) * ak +
-                               (kAttentionRows + 2 * kKeys) * av + 2 * kAttentionRows * kKeys);
+                            (kAttentionRows + 2 * kKeys) * av + 2 * kAttentionRows * kKeys);
   float *dout = q + kAttentionRows * ak, *kt = dout + kAttentionRows * av, *vt = kt + kKeys * ak;
   float *p = vt + kKeys * av, *ds = p + kAttentionRows * kKeys;
   float *dk = ds + kAttentionRows * kKeys, *dv = dk + kKeys * ak, *dq_rows = dv + kKeys * av;
