@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Language-modelling loss of a text or of token ids: windows of the model's context, every token
+// but the first of a window predicted once.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "moe/nn/transformer_lm.h"
+#include "moe/text/tokenizer.h"
+
+namespace moe {
+
+struct PerplexityResult {
+  double loss = 0;  // nats per token
+  int64_t tokens = 0, bytes = 0;
+  double perplexity() const;
+  double bits_per_byte() const;  // NaN when the bytes are unknown
+};
+
+/// ids are cut into consecutive windows of max_seq_len tokens whose targets are the next ids, so
+/// that each id but the first is a target once. tokenizer: for the bytes, may be null. progress:
+/// called with the share done. Throws Error for fewer than two ids.
+PerplexityResult evaluate_ids(const TransformerLM& model, const std::vector<int32_t>& ids,
+                              const Tokenizer* tokenizer,
+                              const std::function<void(double)>& progress = {});
+
+}  // namespace moe
