@@ -28,6 +28,31 @@ std::string tail(std::string_view body) {
   return str(kTailBegin, xxh3_128_hex(as_bytes(body)), kTailEnd);
 }
 
+/// Refuses a key that was seen before and, at the end, a missing one. Key i of `names` is bit i.
+class SeenKeys {
+ public:
+  explicit SeenKeys(std::span<const std::string_view> names) : names_(names) {}
+  void add(const JsonScanner& json, std::string_view key) {
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (names_[i] != key) continue;
+      if (seen_ >> i & 1) json.fail(str("the key '", key, "' occurs twice"));
+      seen_ |= 1u << i;
+      return;
+    }
+    json.fail(str("an unknown key '", printable(key), "'"));
+  }
+  void require_all(const JsonScanner& json) const {
+    for (size_t i = 0; i < names_.size(); ++i)
+      if (!(seen_ >> i & 1)) json.fail(str("the key '", names_[i], "' is missing"));
+  }
+
+ private:
+  std::span<const std::string_view> names_;
+  uint32_t seen_ = 0;
+};
+constexpr std::string_view kFileKeys[] = {"name", "bytes", "xxh3_128", "blocks_xxh3_64"};
+constexpr std::string_view kManifestKeys[] = {"format", "version", "step", "files", "xxh3_128"};
+
 uint64_t hex_u64(JsonScanner& json) {
   const std::string digits = json.string(16);
   uint64_t value = 0;
@@ -40,22 +65,23 @@ uint64_t hex_u64(JsonScanner& json) {
 
 Manifest::File read_file_entry(JsonScanner& json) {
   Manifest::File file;
+  SeenKeys seen(kFileKeys);
   json.begin_object();
   std::string key;
   while (json.next_key(key, kMaxTextBytes)) {
+    seen.add(json, key);
     if (key == "name") {
       file.name = json.string(kMaxTextBytes);
     } else if (key == "bytes") {
       file.checksum.bytes = json.unsigned_integer();
     } else if (key == "xxh3_128") {
       file.checksum.xxh3_128 = json.string(kHexDigits);
-    } else if (key == "blocks_xxh3_64") {
+    } else {
       json.begin_array();
       while (json.next_element()) file.checksum.blocks_xxh3_64.push_back(hex_u64(json));
-    } else {
-      json.fail(str("an unknown key '", printable(key), "'"));
     }
   }
+  seen.require_all(json);
   if (!is_plain_file_name(file.name) || file.name == kManifestName)
     json.fail(str("'", printable(file.name), "' is not the name of a file inside the folder"));
   const FileChecksum& checksum = file.checksum;
@@ -93,9 +119,11 @@ Manifest parse_manifest(std::string_view text, const std::string& what) {
             ": it differs from its own checksum, so it is damaged or was edited");
   JsonScanner json(text, what);
   Manifest manifest;
+  SeenKeys seen(kManifestKeys);
   json.begin_object();
   std::string key;
   while (json.next_key(key, kMaxTextBytes)) {
+    seen.add(json, key);
     if (key == "format") {
       if (json.string(kMaxTextBytes) != kFormat) json.fail("this is not a checkpoint manifest");
     } else if (key == "version") {
@@ -108,13 +136,18 @@ Manifest parse_manifest(std::string_view text, const std::string& what) {
     } else if (key == "files") {
       json.begin_array();
       while (json.next_element()) manifest.files.push_back(read_file_entry(json));
-    } else if (key == "xxh3_128") {
-      json.skip_value();
     } else {
-      json.fail(str("an unknown key '", printable(key), "'"));
+      json.skip_value();  // the checksum, compared above
     }
   }
   json.finish();
+  seen.require_all(json);
+  std::vector<std::string_view> names;
+  names.reserve(manifest.files.size());
+  for (const Manifest::File& file : manifest.files) names.push_back(file.name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) json.fail(str("the file '", printable(*twice), "' occurs twice"));
   return manifest;
 }
 

@@ -90,10 +90,12 @@ void SafetensorsFolder::read_index(const std::string& path) {
     }
   };
   json.begin_object();
-  bool has_weight_map = false;
+  bool has_weight_map = false, has_metadata = false;
   std::string key;
   while (json.next_key(key, kMaxNameBytes)) {
     if (key != "weight_map") {
+      if (key == "metadata" && std::exchange(has_metadata, true))
+        json.fail("metadata occurs twice");
       json.skip_value();
       continue;
     }

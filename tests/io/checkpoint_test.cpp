@@ -3,6 +3,8 @@
 // For disks that do not, see checkpoint_crash_test.cpp.
 #include "moe/io/checkpoint.h"
 
+#include <gmock/gmock.h>
+
 #include "moe/io/checkpoint_name.h"
 #include "moe/io/safetensors_folder.h"
 
@@ -221,35 +223,48 @@ TEST_F(Checkpoint, EveryByteFlipOfEveryFileIsDetected) {
 
 TEST_F(Checkpoint, ManifestsOfOtherMakersAreRefused) {
   // Each is well-formed down to its own checksum.
-  const auto signed_text = [](std::string body) {
-    return body + ",\n  \"xxh3_128\": \"" + xxh3_128_hex(as_bytes(body)) + "\"\n}\n";
+  const auto error_of_body = [](const std::string& body) {
+    const std::string text =
+        body + ",\n  \"xxh3_128\": \"" + xxh3_128_hex(as_bytes(body)) + "\"\n}\n";
+    return error_of([&] { parse_manifest(text, "[test]"); });
   };
-  const std::string begin = "{\n  \"format\": \"moe.cpp checkpoint manifest\",\n  \"version\": ";
-  const auto with_file = [&](std::string file) {
-    return signed_text(begin + "1,\n  \"step\": 1,\n  \"files\": [" + file + "]");
+  const auto error_of_file = [&](const std::string& file) {
+    return error_of_body(
+        R"({"format": "moe.cpp checkpoint manifest", "version": 1, "step": 1, "files": [)" + file +
+        "]");
   };
-  const std::string hash(32, '0');
-  EXPECT_ERROR(parse_manifest(signed_text(begin + "2"), "[test]"), "version 2");
-  EXPECT_ERROR(parse_manifest(signed_text("{\"format\": \"x\""), "[test]"), "not a checkpoint");
-  EXPECT_ERROR(parse_manifest(with_file("{\"name\": \"../x\"}"), "[test]"), "inside the folder");
-  EXPECT_ERROR(parse_manifest(with_file("{\"name\": \"a/x\"}"), "[test]"), "inside the folder");
-  EXPECT_ERROR(parse_manifest(with_file("{\"name\": \"x\", \"bytes\": 18446744073709551615, "
-                                        "\"xxh3_128\": \"" +
-                                        hash + "\", \"blocks_xxh3_64\": []}"),
-                              "[test]"),
-               "block checksums");
-  EXPECT_ERROR(
-      parse_manifest(with_file("{\"name\": \"x\", \"blocks_xxh3_64\": [\"12\"]}"), "[test]"),
-      "16 hexadecimal digits");
-  EXPECT_ERROR(parse_manifest(with_file("{\"size\": 1}"), "[test]"), "unknown key");
+  using testing::HasSubstr;
+  EXPECT_THAT(error_of_body(R"({"version": 2)"), HasSubstr("version 2"));
+  EXPECT_THAT(error_of_body(R"({"format": "x")"), HasSubstr("not a checkpoint"));
+  EXPECT_THAT(error_of_body(R"({"step": 1)"), HasSubstr("'format' is missing"));
+  EXPECT_THAT(error_of_body(R"({"step": 1, "step": 1)"), HasSubstr("'step' occurs twice"));
+  EXPECT_THAT(error_of_body(R"({"step": 9223372036854775808)"), HasSubstr("63 bits"));
+  EXPECT_THAT(error_of_body(R"({"steps": 1)"), HasSubstr("unknown key"));
+
+  const std::string rest =
+      R"(, "bytes": 0, "xxh3_128": ")" + std::string(32, '0') + R"(", "blocks_xxh3_64": []})";
+  EXPECT_THAT(error_of_file(R"({"name": "../x")" + rest), HasSubstr("inside the folder"));
+  EXPECT_THAT(error_of_file(R"({"name": "a/x")" + rest), HasSubstr("inside the folder"));
+  EXPECT_THAT(error_of_file(R"({"name": "manifest.json")" + rest), HasSubstr("inside the folder"));
+  EXPECT_THAT(error_of_file(R"({"name": "x")" + rest + R"(, {"name": "x")" + rest),
+              HasSubstr("'x' occurs twice"));
+  EXPECT_THAT(error_of_file(R"({"name": "x", "name": "y")"), HasSubstr("'name' occurs twice"));
+  EXPECT_THAT(error_of_file(R"({"name": "x"})"), HasSubstr("'bytes' is missing"));
+  EXPECT_THAT(error_of_file(R"({"size": 1})"), HasSubstr("unknown key"));
+  EXPECT_THAT(error_of_file(R"({"name": "x", "blocks_xxh3_64": ["12"]})"),
+              HasSubstr("16 hexadecimal digits"));
+  EXPECT_THAT(error_of_file(R"({"name": "x", "bytes": 18446744073709551615, "xxh3_128": ")" +
+                            std::string(32, '0') + R"(", "blocks_xxh3_64": []})"),
+              HasSubstr("block checksums"));
 }
 
 TEST_F(Checkpoint, AHostileManifestCostsAtMostFourTimesItsSizeAndOneMebibyte) {
   std::string body =
-      "{\n  \"format\": \"moe.cpp checkpoint manifest\",\n  \"version\": 1,\n  \"files\": [";
+      "{\n  \"format\": \"moe.cpp checkpoint manifest\",\n  \"version\": 1,\n  \"step\": 0,\n  "
+      "\"files\": [";
   for (int i = 0; i < 50000; ++i)
     body += str(i ? "," : "", "{\"name\":\"", i, "\",\"bytes\":0,\"xxh3_128\":\"",
-                std::string(32, '0'), "\"}");
+                std::string(32, '0'), "\",\"blocks_xxh3_64\":[]}");
   body += "]";
   const std::string text =
       body + ",\n  \"xxh3_128\": \"" + xxh3_128_hex(as_bytes(body)) + "\"\n}\n";

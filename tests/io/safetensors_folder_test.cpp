@@ -97,6 +97,8 @@ TEST_F(SafetensorsFolderTest, RefusesAnIndexThatDoesNotFitTheShards) {
   EXPECT_ERROR(SafetensorsFolder(folder_.path()), "'{' belongs");
   put(folder_ / kIndex, "{\"weight_map\":{},\"weight_map\":{}}");
   EXPECT_ERROR(SafetensorsFolder(folder_.path()), "weight_map occurs twice");
+  put(folder_ / kIndex, "{\"metadata\":{},\"metadata\":{}}");
+  EXPECT_ERROR(SafetensorsFolder(folder_.path()), "metadata occurs twice");
 }
 
 TEST_F(SafetensorsFolderTest, ExplainsAFolderWithoutSafetensors) {
