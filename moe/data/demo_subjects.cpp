@@ -47,13 +47,13 @@ DemoTask arithmetic(DemoDraws& draws) {
                                    "=", tens, " ", a + b)};
 }
 
-// ---- strings: five or six different letters, reversed or sorted
+// ---- strings: five to seven different letters, reversed or sorted
 // -------------------------------------------
 
 constexpr std::string_view kLetters = "abcdefghij";
 
 DemoTask strings(DemoDraws& draws) {
-  const std::string given = draws.letters(kLetters, draws.between(5, 6));
+  const std::string given = draws.letters(kLetters, draws.between(5, 7));
   std::string wanted = given;
   if (draws.below(2) == 0) {
     std::reverse(wanted.begin(), wanted.end());
@@ -63,21 +63,21 @@ DemoTask strings(DemoDraws& draws) {
   return {str("sort ", given, " "), wanted};
 }
 
-// ---- recall: the digits that stood beside three letters
+// ---- recall: the numbers that stood beside three letters
 // -----------------------------------------------------
 
 DemoTask recall(DemoDraws& draws) {
-  const std::string keys = draws.letters(kLetters, draws.between(3, 4)),
+  const std::string keys = draws.letters(kLetters, draws.between(3, 5)),
                     asked = draws.letters(keys, 3);
   std::string prompt = "recall", answer;
-  std::array<int64_t, 256> digits{};
+  std::array<int64_t, 256> values{};
   for (const char key : keys) {
-    int64_t& digit = digits[static_cast<uint8_t>(key)];
-    digit = draws.below(10);
-    prompt += str(" ", key, digit);
+    int64_t& value = values[static_cast<uint8_t>(key)];
+    value = draws.between(10, 99);
+    prompt += str(" ", key, value);
   }
   for (const char key : asked)
-    answer += str(answer.empty() ? "" : " ", key, digits[static_cast<uint8_t>(key)]);
+    answer += str(answer.empty() ? "" : " ", key, values[static_cast<uint8_t>(key)]);
   return {str(prompt, " : ", asked, " "), answer};
 }
 
