@@ -14,7 +14,8 @@ set -euo pipefail
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export GIT_CEILING_DIRECTORIES=$scratch/.. # git apply works on plain files there
+export GIT_CEILING_DIRECTORIES=$scratch/..             # git apply works on plain files there
+export CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=true  # the next scratch folder finds what this one compiled
 jobs=$(nproc)
 
 faults=()
@@ -35,8 +36,9 @@ run_tests() {
   # shellcheck disable=SC2046
   ninja -C build -j "$jobs" $(field "$1" Target) >build.log 2>&1 || { tail -n 30 build.log; return 2; }
   for target in $(field "$1" Target); do
-    timeout 600 "build/$target" --gtest_brief=1 --gtest_filter="${filter:-*}" >>"$2" 2>&1 </dev/null || status=1
-    grep -q 'tests* ran' "$2" || echo "[  FAILED  ] $target ended before its tests" >>"$2"
+    timeout 600 "build/$target" --gtest_brief=1 --gtest_filter="${filter:-*}" >"$target.log" 2>&1 </dev/null || status=1
+    cat "$target.log" >>"$2"
+    grep -q '^\[==========\].* ran\.' "$target.log" || echo "[  FAILED  ] $target ended before its tests" >>"$2"
   done
   return "$status"
 }
@@ -48,7 +50,7 @@ for fault in "${faults[@]}"; do
   status=0
   run_tests "$fault" clean.log || status=$?
   [ "$status" -eq 0 ] || { echo "$name: the tests do not pass without the fault"; tail -n 20 clean.log; exit 1; }
-  ! grep -q ' 0 tests ran' clean.log || { echo "$name: the filter selects no test"; exit 2; }
+  ! grep -q '\] 0 tests from' clean.log || { echo "$name: the filter selects no test"; exit 2; }
 
   git apply "$fault" || { echo "$name: the patch no longer applies; make it again"; exit 2; }
   status=0
