@@ -29,8 +29,7 @@ std::shared_ptr<const Windows> token_windows(const DataConfig& config, const Rea
                   part == "validation" ? ", or set data.val_fraction=0" : ""));
 }
 
-// ---- demo
-// --------------------------------------------------------------------------------------------------
+// ---- demo -------------------------------------------------------------------------------
 
 Dataset open_demo(const DataConfig& config, uint64_t seed) {
   // 64 windows of the default 256 tokens hold about 500 samples: a validation loss good to about 1
@@ -51,8 +50,7 @@ Dataset open_demo(const DataConfig& config, uint64_t seed) {
   return out;
 }
 
-// ---- text
-// --------------------------------------------------------------------------------------------------
+// ---- text -------------------------------------------------------------------------------
 
 std::vector<TokenId> encode_documents(const std::vector<std::string>& documents,
                                       const Tokenizer& tokenizer, bool end_each) {
@@ -105,8 +103,7 @@ Dataset open_text(const DataConfig& config) {
   return out;
 }
 
-// ---- token ids
-// ---------------------------------------------------------------------------------------------
+// ---- token ids --------------------------------------------------------------------------
 
 Dataset open_tokens(const DataConfig& config) {
   const auto file = std::make_shared<const TokenFile>(

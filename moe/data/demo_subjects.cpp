@@ -8,8 +8,7 @@
 namespace moe {
 namespace {
 
-// ---- stories: two people find two things, and one of them is asked for
-// --------------------------------------
+// ---- stories: two people find two things, and one of them is asked for ------------------
 
 constexpr std::array<std::string_view, 24> kNames = {
     "Ana", "Ben",  "Cleo", "Dan", "Eva",   "Finn", "Gus", "Hana", "Ivy", "Jack", "Kim",  "Leo",
@@ -36,8 +35,7 @@ DemoTask stories(DemoDraws& draws) {
   return {str(story, "What did ", names[asked], " find?"), str(" a ", things[asked])};
 }
 
-// ---- arithmetic: sums of two-digit numbers, worked column by column as at school
-// ----------------------------
+// ---- arithmetic: sums of two-digit numbers, worked column by column as at school --------
 
 DemoTask arithmetic(DemoDraws& draws) {
   const int64_t a = draws.between(10, 99), b = draws.between(10, 99);
@@ -47,8 +45,7 @@ DemoTask arithmetic(DemoDraws& draws) {
                                    "=", tens, " ", a + b)};
 }
 
-// ---- strings: five to seven different letters, reversed or sorted
-// -------------------------------------------
+// ---- strings: five to seven different letters, reversed or sorted -----------------------
 
 constexpr std::string_view kLetters = "abcdefghij";
 
@@ -63,8 +60,7 @@ DemoTask strings(DemoDraws& draws) {
   return {str("sort ", given, " "), wanted};
 }
 
-// ---- recall: the numbers that stood beside three letters
-// -----------------------------------------------------
+// ---- recall: the numbers that stood beside three letters --------------------------------
 
 DemoTask recall(DemoDraws& draws) {
   const std::string keys = draws.letters(kLetters, draws.between(3, 5)),
@@ -81,8 +77,7 @@ DemoTask recall(DemoDraws& draws) {
   return {str(prompt, " : ", asked, " "), answer};
 }
 
-// ---- code: what a line of Python prints
-// ---------------------------------------------------------------------
+// ---- code: what a line of Python prints -------------------------------------------------
 
 DemoTask code(DemoDraws& draws) {
   const int64_t x = draws.between(10, 99), y = draws.between(10, 99);
@@ -90,18 +85,18 @@ DemoTask code(DemoDraws& draws) {
     case 0: {
       const std::string names = draws.letters("uvwxyz", 2);
       const auto asked = static_cast<size_t>(draws.below(2));
-      return {str(names[0], "=", x, ";", names[1], "=", y, ";print(", names[asked], ") #"),
+      return {str(names[0], "=", x, ";", names[1], "=", y, ";print(", names[asked], ") # "),
               str(asked == 0 ? x : y)};
     }
-    case 1: return {str("print(max(", x, ",", y, ")) #"), str(std::max(x, y))};
+    case 1: return {str("print(max(", x, ",", y, ")) # "), str(std::max(x, y))};
     case 2: {
       const std::string a = draws.letters(kLetters, draws.between(2, 4)),
                         b = draws.letters(kLetters, draws.between(2, 4));
-      return {str("print('", a, "'+'", b, "') #"), a + b};
+      return {str("print('", a, "'+'", b, "') # "), a + b};
     }
     default: {
       const std::string a = draws.letters(kLetters, draws.between(2, 4));
-      return {str("print('", a, "'*2) #"), a + a};
+      return {str("print('", a, "'*2) # "), a + a};
     }
   }
 }

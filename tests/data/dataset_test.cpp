@@ -80,8 +80,7 @@ std::string text_of(const Windows& windows, const Tokenizer& tokenizer) {
   return out;
 }
 
-// ---- text
-// ----------------------------------------------------------------------------------------------------
+// ---- text -------------------------------------------------------------------------------
 
 TEST_F(DatasetFiles, ATextFileIsCutIntoItsFirstAndLastCharacters) {
   DataConfig config = config_for(write("a.txt", "aäbäcädäeäAÄBÄCÄDÄEÄ"), 1, 0.5);
@@ -181,8 +180,7 @@ TEST_F(DatasetFiles, DataShorterThanAWindowSayHowManyTokensThereAre) {
   EXPECT_EQ(open_dataset(config, 1).validation->count(), 1);
 }
 
-// ---- token ids
-// -----------------------------------------------------------------------------------------------
+// ---- token ids --------------------------------------------------------------------------
 
 TEST_F(DatasetFiles, ABinFileIsReadAsTheTypeThatTheConfigNames) {
   std::vector<uint16_t> narrow(20);
@@ -240,8 +238,7 @@ TEST_F(DatasetFiles, DamagedTokenFilesAreRefusedInOneLine) {
   EXPECT_NE(error_of(config_for(write("empty.bin", ""))), "no error");
 }
 
-// ---- demo
-// ----------------------------------------------------------------------------------------------------
+// ---- demo -------------------------------------------------------------------------------
 
 TEST(DemoDataset, HasSubjectsAndAFixedValidationSetForEverySeed) {
   DataConfig config;
