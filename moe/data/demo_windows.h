@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The demo corpus as windows: filled with samples, each a sequence of its own, the last one cut at
-// seq_len. A model is trained on the answers, and on the prompts of every eighth sample: what a
-// prompt draws at random cannot be foretold, and learning from all of it took a small model twice
-// the tokens to the same share of right answers; an eighth is enough to write samples of its own.
+// seq_len. A model is trained on the answers, and on the prompts of every eighth sample only: what
+// a prompt draws at random cannot be foretold, and learning from all of it is slow (one trial, 1.5
+// M parameters, 168,000 tokens: 0 % of the strings right with all prompts, 15 % with none). An
+// eighth remains so that the model can write samples of its own.
 #pragma once
 
 #include <memory>
