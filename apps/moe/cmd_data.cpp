@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+
+#include "moe/base/error.h"
+#include "moe/data/demo_corpus.h"
+#include "moe/train/run_config.h"
+
+#include "apps/moe/command.h"
+
+namespace moe {
+
+RunCommand add_data(CLI::App& app) {
+  struct Options {
+    std::string subject, split = "train";
+    int64_t n = 10;
+    uint64_t seed = 1;
+    bool json = false;
+  };
+  auto o = std::make_shared<Options>();
+  app.require_subcommand(1);
+  CLI::App* generate = app.add_subcommand("generate", "Print samples of the built-in corpus");
+  generate->add_option("--subject", o->subject,
+                       "one of: " + join(demo_subject_names(), ", ") + "; default: all, mixed");
+  generate->add_option("-n", o->n, "how many")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  generate->add_option("--split", o->split, "train or validation")
+      ->check(CLI::IsMember({"train", "validation"}))
+      ->capture_default_str();
+  generate->add_option("--seed", o->seed, "seed of the corpus")->capture_default_str();
+  generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
+  return [o] {
+    const DemoCorpus corpus(o->seed);
+    const Split split = o->split == "train" ? Split::train : Split::validation;
+    for (int64_t i = 0; i < o->n; ++i) {
+      const DemoSample s = o->subject.empty() ? corpus.sample(split, i)
+                                              : corpus.sample(split, demo_subject(o->subject), i);
+      if (o->json)
+        print_json({{"subject", demo_subject_names()[size_t(s.subject)]},
+                    {"prompt", s.prompt},
+                    {"answer", s.answer}});
+      else
+        print_line(s.prompt + s.answer);
+    }
+    return 0;
+  };
+}
+
+RunCommand add_config(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  app.require_subcommand(1);
+  CLI::App* schema =
+      app.add_subcommand("schema", "Every key with type, range, default and meaning");
+  schema->add_flag("--json", *json, "one JSON object");
+  return [json] {
+    RunConfig config;
+    config.model.has_moe = true;
+    ConfigTable table;
+    bind_run_keys(table, config);
+    JsonArray keys;
+    std::string group;
+    for (const ConfigKey& key : table.keys()) {
+      if (*json) {
+        keys.push_back(JsonObject{{"key", key.path},
+                                  {"type", key.type},
+                                  {"range", key.range},
+                                  {"default", key.get()},
+                                  {"meaning", key.meaning}});
+        continue;
+      }
+      const std::string of =
+          key.path.substr(0, key.path.rfind('.') == std::string::npos ? 0 : key.path.rfind('.'));
+      if (of != group) print_line("");
+      group = of;
+      print_line(fmt::format("{:<34} {:<16} default {:<12} {}", key.path, key.type,
+                             key.get().empty() ? "\"\"" : key.get(), key.range));
+      print_line("    " + key.meaning);
+    }
+    if (*json) print_json({{"keys", keys}});
+    return 0;
+  };
+}
+
+}  // namespace moe

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <memory>
+
+#include "moe/base/error.h"
+#include "moe/families/model_folder.h"
+#include "moe/io/safetensors_folder.h"
+#include "moe/nn/accounting.h"
+#include "moe/report/table.h"
+
+#include "apps/moe/command.h"
+
+namespace moe {
+
+RunCommand add_inspect(CLI::App& app) {
+  struct Options {
+    std::string folder;
+    bool json = false;
+  };
+  auto o = std::make_shared<Options>();
+  app.add_option("DIR", o->folder, "run folder, checkpoint or Hugging Face folder")->required();
+  app.add_flag("--json", o->json, "one JSON object");
+  return [o] {
+    const std::string path = resolve_model_folder(o->folder);
+    const ModelConfig config = read_model_config(path);
+    const SafetensorsFolder files(path);
+    const ParameterCount count = count_parameters(config);
+    const Json json = read_json(join_path(path, "config.json"), "[config.json] " + path);
+    const std::string model_type = JsonReader(json.as_object(), path).string("model_type");
+    if (o->json) {
+      JsonArray tensors;
+      for (const SafetensorsFolder::Item& item : files.items()) {
+        JsonArray shape;
+        for (int i = 0; i < item.entry->rank; ++i) shape.push_back(item.entry->sizes[size_t(i)]);
+        tensors.push_back(JsonObject{{"name", item.entry->name},
+                                     {"dtype", dtype_name(item.entry->dtype)},
+                                     {"shape", shape}});
+      }
+      print_json({{"path", path},
+                  {"model_type", model_type},
+                  {"total_parameters", int64_t(count.total)},
+                  {"active_parameters", int64_t(count.active)},
+                  {"embedding_parameters", int64_t(count.embedding)},
+                  {"tensors", tensors}});
+      return 0;
+    }
+    print_line(str(path, " (", model_type, ")\n"));
+    Table table({"tensor", "type", "shape"});
+    for (const SafetensorsFolder::Item& item : files.items())
+      table.row(
+          {item.entry->name, std::string(dtype_name(item.entry->dtype)), item.entry->shape_text()});
+    print_line(table.text());
+    print_line(str("parameters: ", with_commas(int64_t(count.total)), " in all, ",
+                   with_commas(int64_t(count.active)), " active for one token, ",
+                   with_commas(int64_t(count.embedding)), " of them in tables"));
+    return 0;
+  };
+}
+
+RunCommand add_diff(CLI::App& app) {
+  struct Options {
+    std::string a, b;
+    bool json = false;
+  };
+  auto o = std::make_shared<Options>();
+  app.add_option("A", o->a, "model folder")->required();
+  app.add_option("B", o->b, "model folder")->required();
+  app.add_flag("--json", o->json, "one JSON object");
+  return [o] {
+    const SafetensorsFolder a(resolve_model_folder(o->a)), b(resolve_model_folder(o->b));
+    int64_t equal = 0, different = 0, only_a = 0, only_b = 0;
+    JsonArray list;
+    Table table({"tensor", "A", "B", "largest difference", "differing values"});
+    auto add = [&](const std::string& name, const std::string& in_a, const std::string& in_b,
+                   double largest, int64_t n) {
+      table.row({name, in_a, in_b, n > 0 ? fmt::format("{:.3g}", largest) : "",
+                 n > 0 ? with_commas(n) : ""});
+      list.push_back(JsonObject{{"name", name},
+                                {"a", in_a},
+                                {"b", in_b},
+                                {"max_abs_difference", n > 0 ? Json(largest) : Json(nullptr)},
+                                {"differing_values", n}});
+    };
+    auto describe = [](const SafetensorsEntry& e) {
+      return str(dtype_name(e.dtype), " ", e.shape_text());
+    };
+    for (const SafetensorsFolder::Item& item : a.items()) {
+      const SafetensorsEntry& e = *item.entry;
+      const SafetensorsFolder::Item* other = b.find(e.name);
+      if (!other) {
+        only_a += 1;
+        add(e.name, describe(e), "absent", 0, 0);
+        continue;
+      }
+      const auto x = item.file->bytes(e), y = other->file->bytes(*other->entry);
+      if (describe(e) == describe(*other->entry) &&
+          std::equal(x.begin(), x.end(), y.begin(), y.end())) {
+        equal += 1;
+        continue;
+      }
+      different += 1;
+      double largest = 0;
+      int64_t n = 0;
+      if (e.shape_text() == other->entry->shape_text() && is_floating(e.dtype) &&
+          is_floating(other->entry->dtype)) {
+        const Tensor p = a.tensor(e.name).to(DType::f64), q = b.tensor(e.name).to(DType::f64);
+        for (size_t i = 0; i < p.data<double>().size(); ++i) {
+          const double u = p.data<double>()[i], v = q.data<double>()[i];
+          if (u == v || (std::isnan(u) && std::isnan(v))) continue;
+          n += 1;
+          largest = std::max(largest, std::isnan(u - v) ? HUGE_VAL : std::abs(u - v));
+        }
+      }
+      add(e.name, describe(e), describe(*other->entry), largest, n);
+    }
+    for (const SafetensorsFolder::Item& item : b.items())
+      if (!a.find(item.entry->name)) {
+        only_b += 1;
+        add(item.entry->name, "absent", describe(*item.entry), 0, 0);
+      }
+    const bool same = different + only_a + only_b == 0;
+    if (o->json) {
+      print_json({{"equal", equal},
+                  {"different", different},
+                  {"only_a", only_a},
+                  {"only_b", only_b},
+                  {"tensors", list}});
+    } else {
+      if (!same) print_line(table.text());
+      print_line(str(equal, " tensors are equal bit for bit, ", different, " differ, ", only_a,
+                     " only in A, ", only_b, " only in B"));
+    }
+    return same ? 0 : 1;
+  };
+}
+
+}  // namespace moe

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// A command of the program: it declares its options on a CLI11 subcommand and returns what runs
+// when it was chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "moe/base/json.h"
+
+namespace moe {
+
+/// Runs the command; returns the exit code. Errors are thrown and reported by main.
+using RunCommand = std::function<int()>;
+
+RunCommand add_train(CLI::App& app);
+RunCommand add_demo(CLI::App& app);
+RunCommand add_generate(CLI::App& app);
+RunCommand add_eval(CLI::App& app);
+RunCommand add_logits(CLI::App& app);
+RunCommand add_inspect(CLI::App& app);
+RunCommand add_verify(CLI::App& app);
+RunCommand add_diff(CLI::App& app);
+RunCommand add_data(CLI::App& app);
+RunCommand add_config(CLI::App& app);
+
+/// --threads and --isa, which most commands take; apply() sets them.
+struct MachineOptions {
+  int threads = 0;
+  std::string isa;
+  void add(CLI::App& app);
+  void apply() const;
+};
+
+/// "1,2,3" as ids. Throws Error (usage) naming what is no id.
+std::vector<int32_t> parse_ids(const std::string& text);
+
+/// Set by Ctrl-C or SIGTERM once; a second one ends the process at once with 130.
+void catch_interrupts();
+bool interrupted();
+
+/// Prints a JSON object as one line on stdout.
+void print_json(const JsonObject& object);
+/// Prints text on stdout (and a newline); throws Error when stdout is closed or full.
+void print_line(const std::string& text);
+
+}  // namespace moe

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// moe: train, look into, evaluate and run Mixture-of-Experts language models. Parses the command
+// line, calls the library, reports errors in one line with an exit code that means something.
+#include <cstdio>
+#include <map>
+#include <new>
+
+#include "moe/base/error.h"
+#include "moe/base/log.h"
+#include "moe/kernels/kernels.h"
+
+#include "apps/moe/command.h"
+
+namespace {
+
+struct Entry {
+  const char *name, *about, *examples;
+  moe::RunCommand (*add)(CLI::App&);
+};
+
+constexpr Entry kCommands[] = {
+    {"train", "Train a model",
+     "moe train recipes/starter.yaml run_dir=runs/first\n  moe train --resume runs/first\n  moe "
+     "train c.yaml model.moe.n_experts=16 train.steps=50 --print-config",
+     moe::add_train},
+    {"demo", "Train on the built-in corpus, then show what the model and its experts learned",
+     "moe demo run_dir=runs/demo train.minutes=2", moe::add_demo},
+    {"generate", "Continue a text",
+     "moe generate runs/first -p \"add: 23+45\" -n 40 --temp 0\n  echo -n hello | moe generate "
+     "runs/first -p -",
+     moe::add_generate},
+    {"eval", "Loss, perplexity and bits per byte of a text",
+     "moe eval runs/first --data file.txt --json", moe::add_eval},
+    {"logits", "Logits after each of some token ids, as .npy",
+     "moe logits runs/first --ids 1,2,3 --out x.npy", moe::add_logits},
+    {"inspect", "Tensors, shapes and parameter counts of a model", "moe inspect runs/first",
+     moe::add_inspect},
+    {"verify", "Check a checkpoint's files, or the exactness of its logits",
+     "moe verify runs/first\n  moe verify runs/first --parity --json", moe::add_verify},
+    {"diff", "Compare two model folders tensor by tensor", "moe diff A B", moe::add_diff},
+    {"data", "Samples of the built-in corpus",
+     "moe data generate --subject arithmetic -n 3 --seed 7", moe::add_data},
+    {"config", "Every configuration key with type, range, default and meaning", "moe config schema",
+     moe::add_config},
+};
+
+// "unknown option --treads; did you mean --threads?"
+std::string explain(const CLI::ParseError& e, const CLI::App& app, int argc, char** argv) {
+  std::string message = e.what();
+  const CLI::App* used = &app;
+  for (const CLI::App* sub : app.get_subcommands()) used = sub;
+  for (const CLI::App* sub : used->get_subcommands()) used = sub;
+  std::vector<std::string> words;
+  for (const CLI::Option* option : used->get_options())
+    for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
+  for (const CLI::App* sub : used->get_subcommands([](const CLI::App*) { return true; }))
+    words.push_back(sub->get_name());
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = moe::split(argv[i], '=')[0];
+    if (std::find(words.begin(), words.end(), word) != words.end()) continue;
+    if (moe::starts_with(word, "--") || used == &app)
+      if (const std::string near = moe::nearest_word(word, words); !near.empty() && near != word)
+        return message + "; did you mean " + near + "?";
+  }
+  return message;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"moe: Mixture-of-Experts language models, from text to a model that writes", "moe"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "moe 0.1.0");
+  bool quiet = false;
+  app.add_flag("--quiet", quiet, "print only warnings, errors and results");
+  std::map<const CLI::App*, moe::RunCommand> runs;
+  for (const Entry& entry : kCommands) {
+    CLI::App* sub = app.add_subcommand(entry.name, entry.about);
+    sub->footer(std::string("Examples:\n  ") + entry.examples);
+    runs[sub] = entry.add(*sub);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    throw moe::Error(explain(e, app, argc, argv) +
+                         " (moe --help lists commands, moe COMMAND --help its options)",
+                     moe::ExitCode::usage);
+  }
+  moe::set_quiet(quiet);
+  moe::check_processor();
+  return runs.at(app.get_subcommands().front())();
+}
+
+void report(const std::string& message) {
+  std::fprintf(stderr, "error: %s\n", moe::printable(message, 4000).c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const moe::Error& e) {
+    report(e.what());
+    return int(e.exit_code());
+  } catch (const std::bad_alloc&) {
+    report("out of memory; use a smaller model, batch or sequence length");
+    return int(moe::ExitCode::failure);
+  } catch (const std::exception& e) {
+    report(e.what());
+    return int(moe::ExitCode::failure);
+  }
+}
