@@ -20,6 +20,8 @@ namespace moe {
 namespace {
 
 constexpr size_t kMaxBytes = 1 << 20, kMaxScalarBytes = 64 << 10, kMaxDepth = 16;
+// YAML reads no more than 1,024 characters as a key; escaped as \u001C, a character takes six.
+constexpr size_t kMaxKeyBytes = 128;
 // A list item takes 96 bytes, 3x that while its vector grows: 2,048 of them stay below 1 MiB,
 // however short the text. A full configuration has about 100.
 constexpr size_t kMaxNodes = 2048;
@@ -135,6 +137,8 @@ class TreeBuilder : public YAML::EventHandler {
       parent.has_key = false;
     } else {
       if (node.kind != YamlNode::Kind::scalar) fail(node.line, "a key must be a plain word");
+      if (node.text.size() > kMaxKeyBytes)
+        fail(node.line, str("a key of ", node.text.size(), " bytes, more than ", kMaxKeyBytes));
       for (const YamlNode::Member& member : parent.node.members)
         if (member.key == node.text)
           fail(node.line, str("the key \"", printable(node.text, 60),

@@ -25,8 +25,9 @@ struct YamlNode::Member {
   YamlNode value;
 };
 
-/// One document of at most 1 MiB, 16 levels, 2,048 nodes and 64 KiB a scalar; no anchors, aliases
-/// or tags; an empty text is null. Throws Error that starts with "[config] what:line: ".
+/// One document of at most 1 MiB, 16 levels, 2,048 nodes and 64 KiB a scalar, 128 bytes a key; no
+/// anchors, aliases or tags; an empty text is null. Throws Error that starts with "[config]
+/// what:line: ".
 YamlNode parse_yaml(std::string_view text, const std::string& what);
 
 /// One line of YAML that parse_yaml reads back to the same node.

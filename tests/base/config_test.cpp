@@ -150,6 +150,7 @@ TEST(Config, LimitsOfSizeAndDepthHold) {
   EXPECT_EQ(s.read("run_dir: " + std::string(64 << 10, 'x')), "");
   EXPECT_NE(s.read("run_dir: " + std::string((64 << 10) + 1, 'x')), "");
   EXPECT_NE(s.read("# " + std::string(1 << 20, 'x')), "");
+  EXPECT_NE(s.read(std::string(200, 'x') + ": 1").find("a key of 200 bytes"), std::string::npos);
   const TempFolder folder;
   write_file_atomic(real_fs(), folder / "c.yaml", "# " + std::string(1 << 20, 'x'));
   EXPECT_NE(error_of([&] { s.table.read_file(folder / "c.yaml"); }), "");
