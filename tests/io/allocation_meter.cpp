@@ -28,12 +28,17 @@ void release(void* block) noexcept {
 }  // namespace
 
 void* operator new(size_t n) { return count(std::malloc(n ? n : 1)); }
+void* operator new(size_t n, const std::nothrow_t&) noexcept {
+  void* block = std::malloc(n ? n : 1);
+  return block ? count(block) : nullptr;
+}
 void* operator new[](size_t n) { return count(std::malloc(n ? n : 1)); }
 void* operator new(size_t n, std::align_val_t align) {
   return count(
       std::aligned_alloc(size_t(align), (n + size_t(align) - 1) / size_t(align) * size_t(align)));
 }
 void operator delete(void* block) noexcept { release(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept { release(block); }
 void operator delete[](void* block) noexcept { release(block); }
 void operator delete(void* block, size_t) noexcept { release(block); }
 void operator delete[](void* block, size_t) noexcept { release(block); }
