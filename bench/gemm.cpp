@@ -3,7 +3,7 @@
 // a dense layer, for experts and for few rows, as a share of the fused multiply-add peak measured
 // in the same run (the clock of a shared machine swings, so numbers of different runs do not
 // compare).
-//   build/bench_gemm [threads]
+//   build/bench_gemm [threads [part of a table's or shape's name]]
 
 // clang-format off: foreach_target.h includes this file again, so it comes first
 #undef HWY_TARGET_INCLUDE
@@ -17,10 +17,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "moe/base/parallel.h"
+#include "moe/base/str.h"
 #include "moe/kernels/kernels.h"
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
@@ -137,10 +139,7 @@ void run(const Kernels& k, const GemmShape& shape) {
   const double bytes = shape.rows <= 16 * shape.experts ? double(w.stored_bytes()) : 0;
   std::printf("%-10s %-24s", k.name, shape.name);
   measure("fwd", chains, flop, bytes, [&] { k.grouped_gemm(g); });
-  measure("dx", chains, flop, 0, [&] {
-    x.fill_zero();
-    k.grouped_gemm_dx(g);
-  });
+  measure("dx", chains, flop, 0, [&] { k.grouped_gemm_dx(g); });
   measure("dw", chains, flop, 0, [&] { k.grouped_gemm_dw(g); });
   std::printf("\n");
 }
@@ -165,7 +164,10 @@ int main(int argc, char** argv) {
       {"16 rows x 4096 x 4096", 1, 16, 4096, 4096, false},
   };
   std::printf("%d threads\n", moe::n_threads());
+  const std::string_view part = argc > 2 ? argv[2] : "";
   for (const moe::Kernels* table : moe::cpu_kernels())
-    for (const moe::GemmShape& shape : shapes) moe::run(*table, shape);
+    for (const moe::GemmShape& shape : shapes)
+      if (moe::str(table->name, " ", shape.name).find(part) != std::string::npos)
+        moe::run(*table, shape);
 }
 #endif

@@ -4,14 +4,12 @@
 // later, but is never split into partial sums. So the shape of a tile, the vector width, row tails
 // and the number of threads do not change a bit.
 //
-//   forward   y  = x W^T     multiply: rows of x are broadcast, panels are the vectors
-//   backward  dx += dy W     multiply_transposed: 16x16 transposes of P make panels of W^T in
-//   scratch gradient  dP += dy^T x   outer_product: x is packed per row block, a tile of dP stays
-//   in registers over the block
+//   forward   y  = x W^T    multiply: rows of x are broadcast, panels are the vectors
+//   backward  dx += dy W    multiply_transposed: 16x16 transposes make panels of W^T in scratch
+//   gradient  dP += dy^T x  outer_product: a tile of dP stays in registers over a block of rows
 //
-// Findings behind the sizes: 24 accumulators of AVX-512's 32 registers (12 x 32 or 8 x 48) and 12
-// of AVX2's 16 (6 x 16) leave room for the operands; splitting the contraction of the forward
-// product gains nothing up to 4096.
+// Sizes: 24 accumulators of AVX-512's 32 registers (12 x 32 or 8 x 48) and 12 of AVX2's 16 (6 x 16)
+// leave room for the operands; cutting the forward contraction gains nothing up to 4096.
 #if defined(MOE_KERNELS_CPU_PANEL_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
 #undef MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
@@ -203,6 +201,9 @@ HWY_INLINE void sweep_rows(const PanelProduct& g, int64_t r0, int64_t r1, int64_
   const PanelOperand b{g.b + p * g.panel_stride, g.panel_stride};
   for (int64_t t = 0; t < n_tiles; ++t) {
     const int64_t r = r0 + (r1 - r0) * t / n_tiles, end = r0 + (r1 - r0) * (t + 1) / n_tiles;
+    // The next tile's outputs, so that loading or storing them need not wait.
+    for (int64_t i = end, stop = std::min(r1, end + kMaxRows); i < stop; ++i)
+      for (int j = 0; j < NP; ++j) __builtin_prefetch(g.out + i * g.out_stride + (p + j) * 16, 1);
     with_constant<kMaxRows>(end - r, [&](auto rows) HWY_ATTR {
       RowPointers<rows> a;
       for (int i = 0; i < rows; ++i) a.row[i] = g.a[r + i];
@@ -295,13 +296,16 @@ HWY_INLINE void transpose_16x16(const float* from, float* to) {
 inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t s0, int64_t s1,
                                              Rows dy, float* dx, int64_t dx_stride, int64_t r0,
                                              int64_t r1, int64_t k0, int64_t k1) {
-  // 512 stored rows at a time: the transposed tile (64 KiB) and 256 rows of dy (512 KiB) fit L2,
-  // and transposing, which costs as much as 8 rows of products, is shared by 256.
-  constexpr int64_t kChunk = 512, kRowBlock = 256;
-  float* panels = thread_scratch(kChunk * 16 * kTilePanels);
+  // 1024 stored rows at a time: the transposed tile (128 KiB) and 128 rows of dy (512 KiB) fit L2;
+  // transposing, which costs as much as 8 rows of products, is shared by 128; shorter chunks store
+  // and load the chains more often.
+  constexpr int64_t kMaxChunk = 1024, kRowBlock = 128;
+  const int64_t stride =
+      std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16) * 16;  // of the transposed panels
+  float* panels = thread_scratch(stride * kTilePanels);
   HWY_ALIGN float edge[256] = {};
-  for (int64_t chunk = s0; chunk < s1; chunk += kChunk) {
-    const int64_t n = std::min(kChunk, s1 - chunk);
+  for (int64_t chunk = s0; chunk < s1; chunk += kMaxChunk) {
+    const int64_t n = std::min(kMaxChunk, s1 - chunk);
     for (int64_t block = r0; block < r1; block += kRowBlock)
       for (int64_t k = k0; k < k1; k += 16 * kTilePanels) {
         const int64_t n_panels = std::min<int64_t>(kTilePanels, (k1 - k + 15) / 16);
@@ -312,12 +316,12 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
             if (rows < 16)
               from = static_cast<const float*>(
                   std::memcpy(edge, from, size_t(rows) * 16 * sizeof(float)));
-            transpose_16x16(from, panels + j * kChunk * 16 + s * 16);
+            transpose_16x16(from, panels + j * stride + s * 16);
           }
         multiply({.K = n,
                   .a = {dy.data + chunk, dy.stride},
                   .b = panels,
-                  .panel_stride = kChunk * 16,
+                  .panel_stride = stride,
                   .out = dx + k,
                   .out_stride = dx_stride,
                   .cols = k1 - k,
