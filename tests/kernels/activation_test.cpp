@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// Activations and their gated forms: fast tables against the reference, the reference against
+// central differences and torch.
+#include "row_testing.h"
+
+namespace moe::testing {
+namespace {
+
+struct Named {
+  const char* name;
+  Activation kind;
+};
+constexpr Named kActivations[] = {{"relu", Activation::relu},
+                                  {"gelu_tanh", Activation::gelu_tanh},
+                                  {"gelu_erf", Activation::gelu_erf},
+                                  {"silu", Activation::silu},
+                                  {"sigmoid", Activation::sigmoid}};
+
+// Columns of the gate and up panels for h with `cols` columns.
+int64_t panel_cols(int64_t cols) { return (cols + 15) / 16 * 32; }
+int64_t gate_column(int64_t i) { return i / 16 * 32 + i % 16; }
+
+void activations_equal_reference(const Shape2& s) {
+  for (const Named& a : kActivations) {
+    SCOPED_TRACE(a.name);
+    expect_reference(
+        {random_matrix(s.rows, s.cols, s.gap, 1), random_matrix(s.rows, s.cols, s.gap, 2, s.fill),
+         random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, s.cols, s.gap, 4)},
+        [&](const Kernels& k, const std::vector<MatView>& v) {
+          k.act_fwd(v[0], v[1], a.kind);
+          k.act_bwd(v[3], v[2], v[1], a.kind);
+        });
+  }
+}
+
+void gated_activations_equal_reference(const Shape2& s) {
+  const int64_t wide = panel_cols(s.cols);
+  for (const Named& a : kActivations) {
+    SCOPED_TRACE(a.name);
+    expect_reference(
+        {random_matrix(s.rows, s.cols, s.gap, 1), random_matrix(s.rows, wide, s.gap, 2, s.fill),
+         random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, wide, s.gap, 4)},
+        [&](const Kernels& k, const std::vector<MatView>& v) {
+          k.gated_act_fwd(v[0], v[1], a.kind);
+          k.gated_act_bwd(v[3], v[2], v[1], a.kind);
+        });
+  }
+}
+
+TEST(Activation, EveryTableEqualsReference) { for_each_shape(activations_equal_reference); }
+TEST(Activation, BitsDoNotDependOnThreads) { for_each_threaded_shape(activations_equal_reference); }
+TEST(GatedActivation, EveryTableEqualsReference) {
+  for_each_shape(gated_activations_equal_reference);
+}
+TEST(GatedActivation, BitsDoNotDependOnThreads) {
+  for_each_threaded_shape(gated_activations_equal_reference);
+}
+
+TEST(Activation, InPlaceHasTheSameBits) {
+  const auto x = random_matrix(3, 37, 2, 1);
+  for (const Named& a : kActivations)
+    for_each_table([&](const Kernels& k) {
+      auto y = x, in_place = x;
+      k.act_fwd(y.view(), x.view(), a.kind);
+      k.act_fwd(in_place.view(), in_place.view(), a.kind);
+      expect_same(in_place.numbers, y.numbers, a.name);
+    });
+}
+
+TEST(Activation, GradientsMatchCentralDifferences) {
+  const Kernels& k = ref_kernels<double>();
+  for (const Named& a : kActivations) {
+    const auto x = normal_matrix(4, 11, 1), dy = normal_matrix(4, 11, 2);
+    for (double& value : x.numbers)
+      if (std::fabs(value) < 1e-3) value = 0.5;  // a difference across relu's kink is no derivative
+    Matrix<double> y(4, 11), dx(4, 11);
+    const auto loss = [&] {
+      k.act_fwd(y.view(), x.view(), a.kind);
+      return dot(y, dy);
+    };
+    k.act_bwd(dx.view(), dy.view(), x.view(), a.kind);
+    expect_gradient(dx, x, loss, a.name);
+  }
+}
+
+TEST(GatedActivation, GradientsMatchCentralDifferencesAndPadsStayUntouched) {
+  const Kernels& k = ref_kernels<double>();
+  for (const Named& a : kActivations) {
+    const int64_t F = 21;
+    const auto gu = normal_matrix(3, panel_cols(F), 1), dh = normal_matrix(3, F, 2);
+    for (double& value : gu.numbers)
+      if (std::fabs(value) < 1e-3) value = 0.5;
+    Matrix<double> h(3, F), dgu(3, panel_cols(F));
+    const auto loss = [&] {
+      k.gated_act_fwd(h.view(), gu.view(), a.kind);
+      return dot(h, dh);
+    };
+    k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind);
+    expect_gradient(
+        dgu, gu, loss,
+        a.name);  // over the pads too: the loss does not depend on them, their gradient is 0
+  }
+}
+
+template <class T>
+void activations_are_torchs() {
+  const Kernels& k = ref_kernels<T>();
+  const JsonObject& all = row_golden().at("activations").as_object();
+  const std::vector<double> gate = numbers_of(all.at("gate")), up = numbers_of(all.at("up"));
+  const int64_t n = int64_t(numbers_of(all.at("x")).size()), F = int64_t(gate.size());
+  const Matrix<T> x(1, n, numbers_of(all.at("x"))), ones(1, n, std::vector<double>(size_t(n), 1.0)),
+      dh(1, F, numbers_of(all.at("dh")));
+  Matrix<T> gu(1, panel_cols(F));
+  for (int64_t i = 0; i < F; ++i)
+    gu.at(0, gate_column(i)) = T(gate[size_t(i)]), gu.at(0, gate_column(i) + 16) = T(up[size_t(i)]);
+  for (const Named& a : kActivations) {
+    const JsonObject& g = all.at(a.name).as_object();
+    Matrix<T> y(1, n), slope(1, n), h(1, F), dgu(1, panel_cols(F)), dgate(1, F), dup(1, F);
+    k.act_fwd(y.view(), x.view(), a.kind);
+    k.act_bwd(slope.view(), ones.view(), x.view(), a.kind);
+    k.gated_act_fwd(h.view(), gu.view(), a.kind);
+    k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind);
+    for (int64_t i = 0; i < F; ++i)
+      dgate.at(0, i) = dgu.at(0, gate_column(i)), dup.at(0, i) = dgu.at(0, gate_column(i) + 16);
+    expect_golden(y, g.at("y"), a.name);
+    expect_golden(slope, g.at("slope"), a.name);
+    expect_golden(h, g.at("h"), a.name);
+    expect_golden(dgate, g.at("dgate"), a.name);
+    expect_golden(dup, g.at("dup"), a.name);
+  }
+}
+
+TEST(Activation, ValuesAndGradientsAreTorchs) {
+  activations_are_torchs<double>();
+  activations_are_torchs<float>();
+}
+
+}  // namespace
+}  // namespace moe::testing
