@@ -286,9 +286,14 @@ TEST(CheckpointKillSlow, RealKillsAtRandomMomentsLoseNothingThatWasAcknowledged)
   auto* acknowledged = new (shared) Acknowledged;
 
   std::mt19937_64 random(7);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  // Two seconds, or longer where a process starts slowly, until enough kills hit a save in the
+  // middle.
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
   int n_kills = 0, n_interrupted = 0;
-  while (std::chrono::steady_clock::now() < end) {
+  while (seconds() < 2 || ((n_kills < 10 || n_interrupted < 3) && seconds() < 60)) {
     const int first = acknowledged->content + 1;
     const pid_t child = fork();
     ASSERT_GE(child, 0);
@@ -303,8 +308,10 @@ TEST(CheckpointKillSlow, RealKillsAtRandomMomentsLoseNothingThatWasAcknowledged)
         _exit(1);
       }
     }
-    // Some time of a few saves; the child works meanwhile.
-    usleep(useconds_t(random() % 8000));
+    // Half of the children get as far as one save; then any moment is one in the middle of another.
+    if (random() % 2)
+      while (acknowledged->content < first && seconds() < 60) usleep(50);
+    usleep(useconds_t(random() % 4000));
     kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -320,8 +327,8 @@ TEST(CheckpointKillSlow, RealKillsAtRandomMomentsLoseNothingThatWasAcknowledged)
             name.find(".tmp-") != std::string::npos || name.find(".old-") != std::string::npos;
     acknowledged->content = content;
   }
-  EXPECT_GT(n_kills, 20);
-  EXPECT_GT(n_interrupted, 5);  // the kills did hit saves in the middle
+  EXPECT_GE(n_kills, 10);
+  EXPECT_GE(n_interrupted, 3);
   munmap(shared, sizeof(Acknowledged));
 }
 
