@@ -121,7 +121,7 @@ TEST(Attention, NanAndInfinityAmongTheInputs) {
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               inf = std::numeric_limits<float>::infinity();
   layer.q.at<float>(80, 3) = nan;
-  layer.k.at<float>(70, 2) = nan;
+  for (int64_t j = 64; j < 80; ++j) layer.k.at<float>(j, 2) = nan;  // every lane of a vector
   layer.k.at<float>(30, 9) = inf;
   layer.k.at<float>(10, 12) = -inf;
   layer.v.at<float>(64, 1) = inf;
