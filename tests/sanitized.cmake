@@ -9,34 +9,25 @@ target_compile_options(moe_sanitized_flags INTERFACE ${sanitizers} -ffp-contract
 target_compile_definitions(moe_sanitized_flags INTERFACE _GLIBCXX_ASSERTIONS)
 target_link_options(moe_sanitized_flags INTERFACE ${sanitizers})
 foreach(folder base tensor io text)  # the same libraries from outside; those from inside are sources below
-  get_target_property(type moe_${folder} TYPE)
-  if(type STREQUAL "STATIC_LIBRARY")
-    get_target_property(libraries moe_${folder} LINK_LIBRARIES)
-    list(FILTER libraries EXCLUDE REGEX "^moe_")
-    target_link_libraries(moe_sanitized_flags INTERFACE ${libraries})
-  endif()
+  get_target_property(libraries moe_${folder} LINK_LIBRARIES)
+  list(FILTER libraries EXCLUDE REGEX "^moe_")
+  target_link_libraries(moe_sanitized_flags INTERFACE ${libraries})
 endforeach()
 target_link_libraries(moe_sanitized_flags INTERFACE Threads::Threads fmt::fmt)
 
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/moe/base/*.cpp ${CMAKE_SOURCE_DIR}/moe/tensor/*.cpp
   ${CMAKE_SOURCE_DIR}/moe/io/*.cpp ${CMAKE_SOURCE_DIR}/moe/text/*.cpp)
-if(NOT sources)
-  return()
-endif()
-add_library(moe_sanitized STATIC ${sources})
+add_library(moe_sanitized OBJECT ${sources})
 target_link_libraries(moe_sanitized PUBLIC moe_sanitized_flags)
 target_compile_options(moe_sanitized PRIVATE -O1)
 target_precompile_headers(moe_sanitized PRIVATE ${CMAKE_SOURCE_DIR}/moe/base/pch.h)
 
 foreach(folder base io text)
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
-  if(NOT sources)
-    continue()
-  endif()
-  add_executable(test_${folder}_sanitized ${sources})
-  target_link_libraries(test_${folder}_sanitized PRIVATE moe_sanitized moe_test_flags GTest::gtest_main GTest::gmock)
-  target_compile_options(test_${folder}_sanitized PRIVATE -O0 -w)  # the plain twin shows the warnings
-  target_precompile_headers(test_${folder}_sanitized PRIVATE ${CMAKE_SOURCE_DIR}/moe/base/pch.h <gtest/gtest.h>)
+  # The tests are linked as they are: what they call is instrumented. The library stands first, so that the instrumented
+  # copy of each inline function is the one that is kept.
+  add_executable(test_${folder}_sanitized $<TARGET_OBJECTS:moe_sanitized> $<TARGET_OBJECTS:test_${folder}>)
+  set_target_properties(test_${folder}_sanitized PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(test_${folder}_sanitized PRIVATE moe_sanitized_flags GTest::gtest_main GTest::gmock)
   add_test(NAME sanitized.${folder} COMMAND test_${folder}_sanitized --gtest_brief=1)
   # A length field that is believed asks for far more than any test's file needs: then the run stops.
   set_tests_properties(sanitized.${folder} PROPERTIES LABELS "slow;sanitized" TIMEOUT 600 ENVIRONMENT
