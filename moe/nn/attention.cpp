@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "moe/ops/attention.h"
@@ -48,13 +49,17 @@ Var Attention::operator()(const Var& x_TD, const ForwardContext& ctx) const {
         {{.begin = 0, .count = H * A, .groups = norm_per_row ? 1 : H, .w = q_norm},
          {.begin = H * A, .count = G * A, .groups = norm_per_row ? 1 : G, .w = k_norm}},
         norm_eps);
-  if (rotary)
-    qkv = ops::rope(qkv, {.cos_PR = rope.cos_PR,
-                          .sin_PR = rope.sin_PR,
+  if (rotary) {
+    const std::span<const int32_t> positions = ctx.positions_T.data<int32_t>();
+    const int64_t n =
+        positions.empty() ? 0 : 1 + *std::max_element(positions.begin(), positions.end());
+    qkv = ops::rope(qkv, {.cos_PR = rope.cos_PR.rows(n),
+                          .sin_PR = rope.sin_PR.rows(n),
                           .positions_T = ctx.positions_T,
                           .heads = H + G,
                           .head_dim = A,
                           .rotary_dim = A});
+  }
   ops::AttentionArgs args{.spans = {},
                           .H = H,
                           .G = G,

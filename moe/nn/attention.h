@@ -15,7 +15,7 @@ struct SharedPositions {
   RopeTable rope;
   Tensor alibi_slopes_H;
   Var t5_table_UH;  // [buckets, H], one table for all layers (T5)
-  std::vector<int32_t> t5_bucket_of_distance;
+  Tensor t5_bucket_of_distance;
 };
 
 struct Attention {
@@ -29,7 +29,7 @@ struct Attention {
   Var shaw_k_CA, shaw_v_CA;
   RopeTable rope;
   Tensor alibi_slopes_H;
-  std::vector<int32_t> t5_bucket_of_distance;
+  Tensor t5_bucket_of_distance;
 
   Attention() = default;
   Attention(const ModelConfig& config, const LayerConfig& layer, const SharedPositions& shared,

@@ -59,7 +59,7 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
             int64_t{1} << 24, "llama3: context the model was trained with");
   t.integer("model.relative_buckets", c.relative_buckets, 2, 65536,
             "t5: number of distance buckets");
-  t.integer("model.relative_max_distance", c.relative_max_distance, 1, int64_t{1} << 24,
+  t.integer("model.relative_max_distance", c.relative_max_distance, 1, 65536,
             "t5: distance from which all share a bucket; shaw: clipping distance");
   t.integer("model.sliding_window", c.sliding_window, 0, int64_t{1} << 24,
             "keys a query sees, itself included; 0: all");
@@ -158,6 +158,10 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
   MOE_CHECK(c.position != "t5" || c.relative_max_distance > c.relative_buckets / 2,
             "[config] model.relative_max_distance is ", c.relative_max_distance,
             "; it must exceed model.relative_buckets / 2 = ", c.relative_buckets / 2);
+  MOE_CHECK(c.rope_scaling.type == "none" ||
+                c.rope_scaling.high_freq_factor > c.rope_scaling.low_freq_factor,
+            "[config] model.rope_scaling.high_freq_factor is ", c.rope_scaling.high_freq_factor,
+            "; it must exceed low_freq_factor ", c.rope_scaling.low_freq_factor);
   std::vector<bool> is_moe(size_t(c.n_layers), false);
   if (c.has_moe) {
     const MoeConfig& m = c.moe;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/positions.h"
 
+#include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <numbers>
 
 namespace moe {
@@ -13,6 +15,35 @@ Tensor from_doubles(Shape shape, const std::vector<double>& values, DType dtype)
 }
 
 }  // namespace
+
+struct PositionTable::State {
+  const int64_t max_rows, columns;
+  const DType dtype;
+  const Element element;
+  std::mutex mutex;
+  Tensor made;
+
+  State(int64_t rows, int64_t cols, DType type, Element f)
+      : max_rows(rows), columns(cols), dtype(type), element(std::move(f)) {}
+};
+
+PositionTable::PositionTable(int64_t max_rows, int64_t columns, DType dtype, Element element)
+    : state_(std::make_shared<State>(max_rows, columns, dtype, std::move(element))) {}
+
+Tensor PositionTable::rows(int64_t n) const {
+  State& s = *state_;
+  MOE_CHECK(n >= 0 && n <= s.max_rows, "[positions] ", n, " positions, the model has ", s.max_rows);
+  const std::lock_guard lock(s.mutex);
+  const int64_t have = s.made ? s.made.size(0) : 0;
+  if (s.made && n <= have) return s.made;
+  // Doubling, so that a growing sequence costs a constant per position.
+  const int64_t rows = std::min(s.max_rows, std::max({n, 2 * have, int64_t{256}}));
+  std::vector<double> values;
+  values.reserve(size_t(rows * s.columns));
+  for (int64_t p = 0; p < rows; ++p)
+    for (int64_t c = 0; c < s.columns; ++c) values.push_back(s.element(p, c));
+  return s.made = from_doubles({rows, s.columns}, values, s.dtype);
+}
 
 std::vector<double> rope_frequencies(int64_t rotary_dim, double theta, const RopeScaling& s) {
   std::vector<double> frequencies;
@@ -34,29 +65,20 @@ std::vector<double> rope_frequencies(int64_t rotary_dim, double theta, const Rop
 }
 
 RopeTable rope_table(const ModelConfig& config, DType dtype) {
-  const std::vector<double> frequencies =
+  const std::vector<double> f =
       rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
-  const int64_t half = int64_t(frequencies.size());
-  std::vector<double> cosines, sines;
-  cosines.reserve(size_t(config.max_seq_len * half));
-  sines.reserve(size_t(config.max_seq_len * half));
-  for (int64_t p = 0; p < config.max_seq_len; ++p)
-    for (const double f : frequencies) {
-      cosines.push_back(std::cos(double(p) * f));
-      sines.push_back(std::sin(double(p) * f));
-    }
-  const Shape shape = {config.max_seq_len, half};
-  return {from_doubles(shape, cosines, dtype), from_doubles(shape, sines, dtype)};
+  auto table = [&](double (*wave)(double)) {
+    return PositionTable(config.max_seq_len, int64_t(f.size()), dtype,
+                         [=](int64_t p, int64_t i) { return wave(double(p) * f[size_t(i)]); });
+  };
+  return {table(std::cos), table(std::sin)};
 }
 
-Tensor sinusoidal_table(int64_t n, int64_t d_model, DType dtype) {
-  std::vector<double> values;
-  for (int64_t p = 0; p < n; ++p)
-    for (int64_t d = 0; d < d_model; ++d) {
-      const double angle = double(p) / std::pow(10000.0, double(d - d % 2) / double(d_model));
-      values.push_back(d % 2 == 0 ? std::sin(angle) : std::cos(angle));
-    }
-  return from_doubles({n, d_model}, values, dtype);
+PositionTable sinusoidal_table(int64_t max_seq_len, int64_t d_model, DType dtype) {
+  return {max_seq_len, d_model, dtype, [=](int64_t p, int64_t d) {
+            const double angle = double(p) / std::pow(10000.0, double(d - d % 2) / double(d_model));
+            return d % 2 == 0 ? std::sin(angle) : std::cos(angle);
+          }};
 }
 
 Tensor alibi_slopes(int64_t n_heads, DType dtype) {
@@ -70,20 +92,19 @@ Tensor alibi_slopes(int64_t n_heads, DType dtype) {
   return from_doubles({1, n_heads}, slopes, dtype);
 }
 
-std::vector<int32_t> t5_buckets(int64_t n_buckets, int64_t max_distance) {
+Tensor t5_buckets(int64_t n_buckets, int64_t max_distance) {
   const int64_t exact = n_buckets / 2;
-  std::vector<int32_t> buckets;
+  Tensor bucket_of_distance = Tensor::empty({max_distance + 1}, DType::i32);
   for (int64_t n = 0; n <= max_distance; ++n) {
-    if (n < exact) {
-      buckets.push_back(int32_t(n));
-      continue;
+    int64_t bucket = n;
+    if (n >= exact) {
+      const double fraction =
+          std::log(double(n) / double(exact)) / std::log(double(max_distance) / double(exact));
+      bucket = std::min(n_buckets - 1, exact + int64_t(fraction * double(n_buckets - exact)));
     }
-    const double fraction =
-        std::log(double(n) / double(exact)) / std::log(double(max_distance) / double(exact));
-    buckets.push_back(
-        int32_t(std::min(n_buckets - 1, exact + int64_t(fraction * double(n_buckets - exact)))));
+    bucket_of_distance.data<int32_t>()[size_t(n)] = int32_t(bucket);
   }
-  return buckets;
+  return bucket_of_distance;
 }
 
 }  // namespace moe

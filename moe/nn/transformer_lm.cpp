@@ -38,8 +38,10 @@ LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residual
   if (position_PD_) x_TD = ops::add(x_TD, ops::embedding(ctx.positions_T, position_PD_));
   if (sinusoids_PD_) {
     Tensor rows_TD = Tensor::empty(x_TD.shape(), dtype_);
-    kernels(dtype_).gather_rows(rows_TD.view(), sinusoids_PD_.view(),
-                                ctx.positions_T.data<int32_t>());
+    const std::span<const int32_t> positions = ctx.positions_T.data<int32_t>();
+    int64_t n = 0;
+    for (const int32_t p : positions) n = std::max(n, int64_t{p} + 1);
+    kernels(dtype_).gather_rows(rows_TD.view(), sinusoids_PD_.rows(n).view(), positions);
     x_TD = ops::add(x_TD, Var(rows_TD));
   }
   if (ctx.training && config_.dropout > 0)

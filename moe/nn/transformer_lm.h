@@ -54,7 +54,7 @@ class TransformerLM {
   std::vector<LayerConfig> layers_;
   Var embedding_VD_, head_VD_;  // tied: two uses of one table
   Var position_PD_;             // learned
-  Tensor sinusoids_PD_;
+  PositionTable sinusoids_PD_;
   SharedPositions shared_;
   std::vector<TransformerBlock> blocks_;
   Norm final_norm_;

@@ -36,7 +36,8 @@ AttentionConfig kernel_config(const AttentionArgs& a) {
           .sink_H = view(a.sink_H),
           .alibi_slopes_H = a.alibi_slopes_H ? a.alibi_slopes_H.view() : MatView{},
           .t5_table_UH = view(a.t5_table_UH),
-          .t5_bucket_of_distance = a.t5_bucket_of_distance,
+          .t5_bucket_of_distance = a.t5_bucket_of_distance ? a.t5_bucket_of_distance.data<int32_t>()
+                                                           : std::span<int32_t>(),
           .shaw_k_CA = view(a.shaw_k_CA),
           .shaw_v_CA = view(a.shaw_v_CA)};
 }

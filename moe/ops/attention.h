@@ -23,7 +23,7 @@ struct AttentionArgs {
   double softcap = 0;
   Var sink_H, t5_table_UH, shaw_k_CA, shaw_v_CA;  // learned; may be null
   Tensor alibi_slopes_H;                          // [1, H]; may be null
-  std::vector<int32_t> t5_bucket_of_distance;
+  Tensor t5_bucket_of_distance;                   // i32; may be null without a T5 table
 };
 
 /// qkv: [T, H A + G A + G Av]. Returns [T, H Av]. When the spans carry a cache, the new keys and
