@@ -12,6 +12,7 @@ struct ParameterCount {
   double total = 0;
   double active = 0;     // used by one token: top_k of n_experts, all else whole
   double embedding = 0;  // token and position tables, part of both
+  double stored = 0;     // numbers in memory: total and the pads of the panels
 };
 ParameterCount count_parameters(const ModelConfig& config);
 
