@@ -20,8 +20,8 @@ struct TensorPlace {
   bool transposed = false;  // stored [in, out] (GPT-2's Conv1D)
   int64_t begin = 0;        // first output row of the piece in the stored tensor
   int64_t total_rows = -1;  // output rows of the stored tensor; -1: the piece is all of it
-  int64_t matrix =
-      -1;  // index into the first dimension of a stacked tensor [E, .., ..]; -1: no such dimension
+  int64_t matrix = -1;      // index into the first dimension of a stacked tensor; -1: none
+  int64_t n_matrices = -1;  // its size
 };
 
 struct Family {

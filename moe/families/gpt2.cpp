@@ -2,28 +2,22 @@
 // GPT-2 (Radford et al. 2019): LayerNorm with bias, learned positions, tanh GELU, tied head;
 // weights stored [in, out], q, k and v fused.
 #include "moe/families/families.h"
+#include "moe/families/hf_config.h"
 
 namespace moe {
 namespace {
 
 ModelConfig read(const JsonReader& c) {
   ModelConfig m;
-  auto size = [&](const char* key) {
-    const int64_t n = c.integer(key);
-    MOE_CHECK(n >= 1 && n < (int64_t{1} << 24), c.what(), ": '", key, "' is ", n,
-              ", which is no sensible size");
-    return n;
-  };
-  m.d_model = size("n_embd");
-  m.n_layers = size("n_layer");
-  MOE_CHECK(m.n_layers <= 4096, c.what(), ": ", m.n_layers, " layers; at most 4096 are supported");
-  m.n_heads = m.n_kv_heads = size("n_head");
+  m.d_model = read_size(c, "n_embd");
+  m.n_layers = read_layer_count(c, "n_layer");
+  m.n_heads = m.n_kv_heads = read_size(c, "n_head");
   MOE_CHECK(m.d_model % m.n_heads == 0, c.what(), ": n_embd ", m.d_model,
             " is no multiple of n_head ", m.n_heads);
   m.head_dim = m.d_model / m.n_heads;
-  m.d_ff = c.has("n_inner") ? size("n_inner") : 4 * m.d_model;
-  m.max_seq_len = size(c.has("n_positions") ? "n_positions" : "n_ctx");
-  m.vocab_size = size("vocab_size");
+  m.d_ff = c.has("n_inner") ? read_size(c, "n_inner") : 4 * m.d_model;
+  m.max_seq_len = read_size(c, c.has("n_positions") ? "n_positions" : "n_ctx");
+  m.vocab_size = read_size(c, "vocab_size");
   m.norm = "layer_norm";
   m.norm_eps = c.number_or("layer_norm_epsilon", 1e-5);
   m.bias = true;

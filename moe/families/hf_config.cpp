@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "moe/families/hf_config.h"
 
+#include <algorithm>
+
 #include "moe/base/log.h"
 
 namespace moe {
@@ -12,34 +14,64 @@ const JsonObject& object_at(const JsonReader& config, std::string_view key) {
   return value.get_object();
 }
 
-void read_rope_scaling(const JsonReader& r, ModelConfig& m) {
+// The default rotation and Llama 3's; a key that neither knows (a table per layer type, YaRN's
+// attention_factor ...) would change the function.
+RopeScaling read_rope_scaling(const JsonObject& object, const std::string& what) {
+  const JsonReader r(object, what);
+  for (const auto& entry : object) {
+    static const std::vector<std::string_view> known = {
+        "rope_type",        "type",
+        "rope_theta",       "factor",
+        "low_freq_factor",  "partial_rotary_factor",
+        "high_freq_factor", "original_max_position_embeddings"};
+    MOE_CHECK(std::find(known.begin(), known.end(), std::string_view(entry.key())) != known.end(),
+              what, ": '", printable(std::string(entry.key()), 40), "' is not supported");
+  }
+  MOE_CHECK(r.number_or("partial_rotary_factor", 1) == 1, what,
+            ": partial_rotary_factor is not supported");
   const std::string type = r.string_or("rope_type", r.string_or("type", "default"));
-  if (type == "default") return;
-  MOE_CHECK(type == "llama3", r.what(), ": rope_type '", printable(type, 40),
+  if (type == "default") return {};
+  MOE_CHECK(type == "llama3", what, ": rope_type '", printable(type, 40),
             "' is not supported; default and llama3 are");
-  m.rope_scaling = {.type = "llama3",
-                    .factor = r.number("factor"),
-                    .low_freq_factor = r.number("low_freq_factor"),
-                    .high_freq_factor = r.number("high_freq_factor"),
-                    .original_max_seq_len = r.integer("original_max_position_embeddings")};
+  return {.type = "llama3",
+          .factor = r.number("factor"),
+          .low_freq_factor = r.number("low_freq_factor"),
+          .high_freq_factor = r.number("high_freq_factor"),
+          .original_max_seq_len = r.integer("original_max_position_embeddings")};
 }
 
-void read_rope(const JsonReader& c, ModelConfig& m) {
-  if (c.has("rope_parameters")) {
-    const JsonReader r(object_at(c, "rope_parameters"), c.what() + ": rope_parameters");
-    m.rope_theta = r.number_or("rope_theta", c.number_or("rope_theta", 10000));
-    MOE_CHECK(r.number_or("partial_rotary_factor", 1) == 1, r.what(),
-              ": partial_rotary_factor is not supported");
-    read_rope_scaling(r, m);
-    return;
+// rope_theta and rope_scaling (transformers 4), rope_parameters (5), or both if they agree.
+void read_rope(const JsonReader& c, const HfDefaults& defaults, ModelConfig& m) {
+  MOE_CHECK(c.number_or("partial_rotary_factor", 1) == 1, c.what(),
+            ": partial_rotary_factor is not supported");
+  m.rope_theta = c.number_or("rope_theta", defaults.rope_theta);
+  const bool scaling = c.has("rope_scaling"), parameters = c.has("rope_parameters");
+  if (scaling)
+    m.rope_scaling = read_rope_scaling(object_at(c, "rope_scaling"), c.what() + ": rope_scaling");
+  if (parameters) {
+    const JsonObject& object = object_at(c, "rope_parameters");
+    const std::string what = c.what() + ": rope_parameters";
+    const double theta = JsonReader(object, what).number_or("rope_theta", m.rope_theta);
+    const RopeScaling both = read_rope_scaling(object, what);
+    MOE_CHECK(
+        (!scaling || both == m.rope_scaling) && (!c.has("rope_theta") || theta == m.rope_theta),
+        what, " and the older rope_theta and rope_scaling contradict each other; keep one");
+    m.rope_theta = theta;
+    m.rope_scaling = both;
+  } else if (!c.has("rope_theta")) {
+    log_info(str(c.what(), ": no rope_theta; ", m.rope_theta, " is used"));
   }
-  if (!c.has("rope_theta")) log_info(str(c.what(), ": no rope_theta; 10000 is used"));
-  m.rope_theta = c.number_or("rope_theta", 10000);
-  if (c.has("rope_scaling"))
-    read_rope_scaling(JsonReader(object_at(c, "rope_scaling"), c.what() + ": rope_scaling"), m);
 }
 
 }  // namespace
+
+int64_t read_size(const JsonReader& c, const char* key, int64_t max) {
+  const int64_t n = c.integer(key);
+  MOE_CHECK(n >= 1 && n <= max, c.what(), ": '", key, "' is ", n, ", it must be 1 to ", max);
+  return n;
+}
+
+int64_t read_layer_count(const JsonReader& c, const char* key) { return read_size(c, key, 4096); }
 
 std::string layer_list(int64_t n_layers, const std::function<bool(int64_t)>& f) {
   std::vector<std::string> on;
@@ -48,26 +80,25 @@ std::string layer_list(int64_t n_layers, const std::function<bool(int64_t)>& f) 
   return int64_t(on.size()) == n_layers ? "all" : "[" + join(on, ",") + "]";
 }
 
-ModelConfig read_llama_like(const JsonReader& c) {
+ModelConfig read_llama_like(const JsonReader& c, const HfDefaults& defaults) {
   ModelConfig m;
-  auto size = [&](const char* key) {
-    const int64_t n = c.integer(key);
-    MOE_CHECK(n >= 1 && n < (int64_t{1} << 24), c.what(), ": '", key, "' is ", n,
-              ", which is no sensible size");
-    return n;
-  };
-  m.d_model = size("hidden_size");
-  m.n_layers = size("num_hidden_layers");
-  MOE_CHECK(m.n_layers <= 4096, c.what(), ": ", m.n_layers, " layers; at most 4096 are supported");
-  m.n_heads = size("num_attention_heads");
-  m.n_kv_heads = c.has("num_key_value_heads") ? size("num_key_value_heads") : m.n_heads;
-  MOE_CHECK(c.has("head_dim") || m.d_model % m.n_heads == 0, c.what(), ": hidden_size ", m.d_model,
-            " is no multiple of num_attention_heads ", m.n_heads, " and there is no head_dim");
-  m.head_dim = c.has("head_dim") ? size("head_dim") : m.d_model / m.n_heads;
-  m.d_ff = size("intermediate_size");
-  m.max_seq_len = size("max_position_embeddings");
-  m.vocab_size = size("vocab_size");
-  m.norm_eps = c.number_or("rms_norm_eps", 1e-6);
+  m.d_model = read_size(c, "hidden_size");
+  m.n_layers = read_layer_count(c, "num_hidden_layers");
+  m.n_heads = read_size(c, "num_attention_heads");
+  m.n_kv_heads = c.has("num_key_value_heads") ? read_size(c, "num_key_value_heads") : m.n_heads;
+  if (c.has("head_dim")) {
+    m.head_dim = read_size(c, "head_dim");
+  } else if (defaults.head_dim > 0) {
+    m.head_dim = defaults.head_dim;
+  } else {
+    MOE_CHECK(m.d_model % m.n_heads == 0, c.what(), ": hidden_size ", m.d_model,
+              " is no multiple of num_attention_heads ", m.n_heads, " and there is no head_dim");
+    m.head_dim = m.d_model / m.n_heads;
+  }
+  m.d_ff = read_size(c, "intermediate_size");
+  m.max_seq_len = read_size(c, "max_position_embeddings");
+  m.vocab_size = read_size(c, "vocab_size");
+  m.norm_eps = c.number_or("rms_norm_eps", defaults.norm_eps);
   m.tie_embeddings = c.boolean_or("tie_word_embeddings", false);
   const std::string act = c.string_or("hidden_act", "silu");
   if (act == "silu")
@@ -82,7 +113,7 @@ ModelConfig read_llama_like(const JsonReader& c) {
   MOE_CHECK(!c.has("quantization_config"), c.what(),
             ": quantised checkpoints are not supported; use the full-precision weights");
   m.qk_norm = "false";
-  read_rope(c, m);
+  read_rope(c, defaults, m);
   return m;
 }
 
@@ -146,12 +177,14 @@ std::vector<TensorPlace> hf_places(const ModelConfig& m, const std::string& name
     const int64_t expert = std::stoll(parts[0]);
     const std::string stem = name.substr(0, at) + ".experts.";
     if (parts[1] == "down_proj")
-      places.push_back({.name = stem + "down_proj", .matrix = expert});
+      places.push_back(
+          {.name = stem + "down_proj", .matrix = expert, .n_matrices = m.moe.n_experts});
     else if (parts[1] == "gate_proj" || parts[1] == "up_proj")
       places.push_back({.name = stem + "gate_up_proj",
                         .begin = parts[1] == "gate_proj" ? 0 : m.moe.d_ff,
                         .total_rows = 2 * m.moe.d_ff,
-                        .matrix = expert});
+                        .matrix = expert,
+                        .n_matrices = m.moe.n_experts});
   }
   return places;
 }

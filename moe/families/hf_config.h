@@ -2,13 +2,26 @@
 // What the config.json files of the Llama-like families share.
 #pragma once
 
+#include <functional>
+
 #include "moe/families/family.h"
 
 namespace moe {
 
+/// An integer that counts something: 1 .. max.
+int64_t read_size(const JsonReader& config, const char* key, int64_t max = (int64_t{1} << 24) - 1);
+/// num_hidden_layers and the like: at most as many as a model may have.
+int64_t read_layer_count(const JsonReader& config, const char* key);
+
+/// What a family's config.json means by a key that is absent (transformers' class defaults).
+struct HfDefaults {
+  double norm_eps = 1e-6, rope_theta = 10000;
+  int64_t head_dim = 0;  // 0: hidden_size / num_attention_heads
+};
+
 /// Sizes, norm, RoPE (both spellings: rope_theta + rope_scaling, and rope_parameters), activation,
 /// tying. qk_norm is set to false, max_seq_len to max_position_embeddings.
-ModelConfig read_llama_like(const JsonReader& config);
+ModelConfig read_llama_like(const JsonReader& config, const HfDefaults& defaults = {});
 
 /// The same keys back; an error text when the model has something that no Llama-like family has.
 Family::Written write_llama_like(const ModelConfig& config);

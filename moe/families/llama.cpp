@@ -21,6 +21,7 @@ Family::Written write(const ModelConfig& m) {
   if (m.has_moe) return {{}, "has no experts"};
   if (m.qk_norm != "false") return {{}, "has no QK norm"};
   if (m.sliding_window > 0) return {{}, "has no sliding window"};
+  if (m.d_model % m.n_heads != 0) return {{}, "has hidden_size a multiple of the heads"};
   if (m.qkv_bias != m.o_bias) return {{}, "has attention biases on q, k, v and o together"};
   w.config["architectures"] = JsonArray{"LlamaForCausalLM"};
   w.config["attention_bias"] = m.qkv_bias;

@@ -8,17 +8,17 @@ namespace moe {
 namespace {
 
 ModelConfig read(const JsonReader& c) {
-  ModelConfig m = read_llama_like(c);
+  ModelConfig m = read_llama_like(c, {.norm_eps = 1e-5, .rope_theta = 1e6});
   m.has_moe = true;
   m.moe.layers = "all";
-  m.moe.n_experts = c.integer("num_local_experts");
-  m.moe.top_k = c.integer("num_experts_per_tok");
+  m.moe.n_experts = read_size(c, c.has("num_local_experts") ? "num_local_experts" : "num_experts");
+  m.moe.top_k = read_size(c, "num_experts_per_tok");
   m.moe.d_ff = m.d_ff;
   m.moe.norm_topk_prob = true;
   // Their loss counts every pick (f sums to k), ours divides by k.
   m.moe.aux_loss_weight = c.number_or("router_aux_loss_coef", 0.001) * double(m.moe.top_k);
   m.moe.z_loss_weight = 0;
-  m.sliding_window = c.integer_or("sliding_window", 0);
+  if (c.has("sliding_window")) m.sliding_window = read_size(c, "sliding_window");
   read_training_keys(c, m);
   return m;
 }

@@ -4,6 +4,7 @@
 #include "moe/base/fs.h"
 #include "moe/families/weights.h"
 #include "moe/io/checkpoint.h"
+#include "moe/io/safetensors_folder.h"
 #include "moe/text/tokenizer_json.h"
 
 namespace moe {
@@ -16,22 +17,37 @@ struct ConfigFile {
   std::vector<int32_t> eos_ids;
 };
 
-// One id, a list of ids, or null.
+// One id, a list of ids, or null. An id outside the vocabulary can never be drawn and is left out:
+// transformers writes GPT-2's 50256 into the config of any small GPT-2.
 std::vector<int32_t> read_eos(const JsonObject& object, const std::string& what,
                               int64_t vocab_size) {
   std::vector<int32_t> ids;
   const Json* value = object.if_contains("eos_token_id");
   if (!value || value->is_null()) return ids;
   auto add = [&](const Json& v) {
-    MOE_CHECK(v.is_int64() && v.get_int64() >= 0 && v.get_int64() < vocab_size, what,
-              ": eos_token_id must be an id below ", vocab_size, " or a list of them");
-    ids.push_back(int32_t(v.get_int64()));
+    MOE_CHECK(v.is_int64() && v.get_int64() >= 0, what,
+              ": eos_token_id must be a token id or a list of them");
+    if (v.get_int64() < vocab_size) ids.push_back(int32_t(v.get_int64()));
   };
   if (value->is_array())
     for (const Json& v : value->get_array()) add(v);
   else
     add(*value);
   return ids;
+}
+
+// Ranges as in a configuration of our own, then the relations between keys.
+void check_model_config(const ModelConfig& model, const std::string& what) {
+  ModelConfig copy = model;
+  ConfigTable table;
+  bind_model_keys(table, copy);
+  try {
+    for (const ConfigKey& key : table.keys())
+      if (model.has_moe || !starts_with(key.path, "model.moe.")) key.set(key.get());
+    resolve_layers(model);
+  } catch (const Error& e) {
+    throw Error(str(what, ": ", e.what()));
+  }
 }
 
 ConfigFile read_config_file(const std::string& folder) {
@@ -41,11 +57,7 @@ ConfigFile read_config_file(const std::string& folder) {
   const JsonReader reader(file.json.get_object(), what);
   file.family = &find_family(reader.string("model_type"), what);
   file.model = file.family->read_config(reader);
-  try {
-    resolve_layers(file.model);
-  } catch (const Error& e) {
-    throw Error(str(what, ": ", e.what()));
-  }
+  check_model_config(file.model, what);
   const std::string generation = join_path(folder, "generation_config.json");
   if (exists(generation)) {
     const Json g = read_json(generation, "[generation_config.json] " + generation);

@@ -18,13 +18,10 @@ ModelConfig read(const JsonReader& c) {
   return m;
 }
 
-Json yaml_value(const std::string& text, const std::string& type) {
-  if (type != "string") {
-    boost::json::error_code error;
-    Json value = boost::json::parse(text, error);
-    if (!error) return value;
-  }
-  return Json(text);
+// A key's YAML text is JSON but for strings that need no quotes.
+Json yaml_value(const ConfigKey& key) {
+  const std::string text = key.get();
+  return key.type == "string" && !starts_with(text, "\"") ? Json(text) : parse_json(text, key.path);
 }
 
 Family::Written write(const ModelConfig& m) {
@@ -43,7 +40,7 @@ Family::Written write(const ModelConfig& m) {
       if (!next.is_object()) next = JsonObject();
       at = &next.get_object();
     }
-    (*at)[parts.back()] = yaml_value(key.get(), key.type);
+    (*at)[parts.back()] = yaml_value(key);
   }
   JsonObject c;
   c["architectures"] = JsonArray{"MoeCppForCausalLM"};

@@ -8,14 +8,14 @@ namespace moe {
 namespace {
 
 ModelConfig read(const JsonReader& c) {
-  ModelConfig m = read_llama_like(c);
+  ModelConfig m = read_llama_like(c, {.norm_eps = 1e-5});
   MOE_CHECK(!c.has("clip_qkv"), c.what(), ": clip_qkv is not supported");
   m.qk_norm = "per_row";
   m.qkv_bias = m.o_bias = c.boolean_or("attention_bias", false);
   m.has_moe = true;
   m.moe.layers = "all";
-  m.moe.n_experts = c.integer(c.has("num_experts") ? "num_experts" : "num_local_experts");
-  m.moe.top_k = c.integer("num_experts_per_tok");
+  m.moe.n_experts = read_size(c, c.has("num_experts") ? "num_experts" : "num_local_experts");
+  m.moe.top_k = read_size(c, "num_experts_per_tok");
   m.moe.d_ff = m.d_ff;
   m.moe.norm_topk_prob = c.boolean_or("norm_topk_prob", false);
   m.moe.aux_loss_weight = c.number_or("router_aux_loss_coef", 0.01) * double(m.moe.top_k);

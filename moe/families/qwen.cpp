@@ -12,9 +12,8 @@ namespace {
 // use_sliding_window and max_window_layers, or layer_types, which says it layer by layer.
 void read_window(const JsonReader& c, ModelConfig& m) {
   if (!c.boolean_or("use_sliding_window", false) || !c.has("sliding_window")) return;
-  m.sliding_window = c.integer("sliding_window");
-  MOE_CHECK(m.sliding_window >= 1, c.what(), ": sliding_window is ", m.sliding_window);
-  const int64_t first = c.integer_or("max_window_layers", 0);
+  m.sliding_window = read_size(c, "sliding_window");
+  const int64_t first = c.integer_or("max_window_layers", 28);
   std::function<bool(int64_t)> windowed = [first](int64_t i) { return i >= first; };
   if (c.has("layer_types")) {
     const Json& types = c.at("layer_types");
@@ -66,7 +65,7 @@ Family::Written write_qwen2(const ModelConfig& m) {
 }
 
 ModelConfig read_qwen3(const JsonReader& c) {
-  ModelConfig m = read_llama_like(c);
+  ModelConfig m = read_llama_like(c, {.head_dim = 128});
   m.qk_norm = "true";
   m.qkv_bias = m.o_bias = c.boolean_or("attention_bias", false);
   read_window(c, m);
@@ -74,6 +73,7 @@ ModelConfig read_qwen3(const JsonReader& c) {
   return m;
 }
 
+// What Qwen3 and Qwen3-MoE share; windows are theirs.
 Family::Written write_qwen3_attention(const ModelConfig& m) {
   Family::Written w = write_llama_like(m);
   if (!w.reason.empty()) return w;
@@ -81,23 +81,30 @@ Family::Written write_qwen3_attention(const ModelConfig& m) {
   if (m.qkv_bias != m.o_bias || m.mlp_bias)
     return {{}, "has attention biases on q, k, v and o together and none in the FFN"};
   w.config["attention_bias"] = m.qkv_bias;
-  write_window(m, w.config);
   return w;
 }
 
 Family::Written write_qwen3(const ModelConfig& m) {
   if (m.has_moe) return {{}, "has no experts"};
   Family::Written w = write_qwen3_attention(m);
-  if (w.reason.empty()) w.config["architectures"] = JsonArray{"Qwen3ForCausalLM"};
+  if (!w.reason.empty()) return w;
+  w.config["architectures"] = JsonArray{"Qwen3ForCausalLM"};
+  write_window(m, w.config);
   return w;
 }
 
 ModelConfig read_qwen3_moe(const JsonReader& c) {
-  ModelConfig m = read_qwen3(c);
+  ModelConfig m = read_llama_like(c);
+  m.qk_norm = "true";
+  m.qkv_bias = m.o_bias = c.boolean_or("attention_bias", false);
+  // Here the window is every layer's: transformers looks neither at max_window_layers nor at
+  // layer_types.
+  if (c.boolean_or("use_sliding_window", false) && c.has("sliding_window"))
+    m.sliding_window = read_size(c, "sliding_window");
   m.has_moe = true;
-  m.moe.n_experts = c.integer(c.has("num_experts") ? "num_experts" : "num_local_experts");
-  m.moe.top_k = c.integer("num_experts_per_tok");
-  m.moe.d_ff = c.integer("moe_intermediate_size");
+  m.moe.n_experts = read_size(c, c.has("num_experts") ? "num_experts" : "num_local_experts");
+  m.moe.top_k = read_size(c, "num_experts_per_tok");
+  m.moe.d_ff = read_size(c, "moe_intermediate_size");
   m.moe.norm_topk_prob = c.boolean_or("norm_topk_prob", false);
   m.moe.aux_loss_weight = c.number_or("router_aux_loss_coef", 0.001) * double(m.moe.top_k);
   m.moe.z_loss_weight = 0;
@@ -122,9 +129,13 @@ Family::Written write_qwen3_moe(const ModelConfig& m) {
   if (m.moe.router != "top_k" || m.moe.softmax != "before_topk")
     return {{}, "has the top_k router with softmax before top-k"};
   if (m.moe.n_shared_experts > 0) return {{}, "has no shared experts"};
+  for (const LayerConfig& layer : resolve_layers(m))
+    if (layer.window != m.sliding_window) return {{}, "has the same window in every layer"};
   Family::Written w = write_qwen3_attention(m);
   if (!w.reason.empty()) return w;
   JsonObject& c = w.config;
+  c["use_sliding_window"] = m.sliding_window > 0;
+  c["sliding_window"] = m.sliding_window > 0 ? Json(m.sliding_window) : Json(nullptr);
   c["architectures"] = JsonArray{"Qwen3MoeForCausalLM"};
   c["num_experts"] = m.moe.n_experts;
   c["num_experts_per_tok"] = m.moe.top_k;

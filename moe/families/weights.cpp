@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "moe/families/weights.h"
 
+#include <algorithm>
+#include <cstring>
+#include <map>
 #include <set>
 
 #include "moe/families/model_folder.h"
@@ -9,12 +12,6 @@
 
 namespace moe {
 namespace {
-
-// One tensor of a file, as rows along the output dimension.
-struct Source {
-  const SafetensorsFolder::Item* item;
-  TensorPlace place;
-};
 
 std::string list_some(const std::vector<std::string>& names) {
   std::vector<std::string> some(names.begin(),
@@ -48,31 +45,60 @@ Shape stored_shape(const TensorPlace& place, const Shape& piece) {
   return s;
 }
 
-// Reads a piece out of its place. The file's tensor was found; its shape is checked here.
-Tensor read_place(const SafetensorsFolder& files, const Source& source, const Shape& piece,
+// The part of a stored tensor that a piece is, in the file's type. Only that part is copied: a
+// stack of experts is read once, not once per expert.
+Tensor copy_part(const SafetensorsFolder::Item& item, const TensorPlace& place,
+                 const Shape& piece) {
+  const Shape stored = stored_shape(place, piece);
+  const Tensor out = Tensor::empty(piece, item.entry->dtype);
+  const int64_t size = dtype_bytes(out.dtype()), rows = piece[0], cols = piece.numel() / piece[0];
+  const std::byte* from = item.file->bytes(*item.entry).data() +
+                          std::max<int64_t>(0, place.matrix) * stored.numel() * size;
+  if (!place.transposed) {
+    std::memcpy(out.raw(), from + place.begin * cols * size, size_t(out.stored_bytes()));
+    return out;
+  }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c)
+      std::memcpy(out.raw() + (r * cols + c) * size,
+                  from + (c * stored[1] + place.begin + r) * size, size_t(size));
+  return out;
+}
+
+// Reads a piece out of its place. The file's tensor was found; its shape and type are checked here.
+Tensor read_place(const SafetensorsFolder::Item& item, const TensorPlace& place, const Shape& piece,
                   DType dtype, std::vector<std::string>& problems) {
-  const TensorPlace& place = source.place;
-  const Shape want = stored_shape(place, piece), have = source.item->entry->shape();
-  Shape inner = have;
+  Shape want = stored_shape(place, piece);
   if (place.matrix >= 0) {
-    inner = {};
-    for (int i = 1; i < have.rank(); ++i) inner.push_back(have[i]);
+    const Shape one = want;
+    want = {place.n_matrices};
+    for (int i = 0; i < one.rank(); ++i) want.push_back(one[i]);
   }
-  if (!(inner == want) || (place.matrix >= 0 && place.matrix >= have[0])) {
-    problems.push_back(str("'", place.name, "' is ", have.text(), ", wanted ",
-                           place.matrix >= 0 ? "[E, ..] of " : "", want.text()));
-    return Tensor::zeros(piece, dtype);
+  if (item.entry->shape_text() != want.text()) {
+    problems.push_back(
+        str("'", place.name, "' is ", item.entry->shape_text(), ", wanted ", want.text()));
+    return {};
   }
-  if (!is_floating(source.item->entry->dtype)) {
-    problems.push_back(str("'", place.name, "' holds ", dtype_name(source.item->entry->dtype),
+  if (!is_floating(item.entry->dtype)) {
+    problems.push_back(str("'", place.name, "' holds ", dtype_name(item.entry->dtype),
                            ", wanted F32, F16 or BF16"));
-    return Tensor::zeros(piece, dtype);
+    return {};
   }
-  Tensor t = files.tensor(place.name);
-  if (place.matrix >= 0) t = t.rows(place.matrix, place.matrix + 1).reshape(want);
-  if (place.transposed) t = transposed(t);
-  if (place.total_rows >= 0) t = t.rows(place.begin, place.begin + piece[0]);
-  return t.to(dtype);
+  const Tensor t = copy_part(item, place, piece);
+  return t.dtype() == dtype ? t : t.to(dtype);
+}
+
+// transformers ties the head whatever the file holds; a different one would be dropped in silence.
+void check_tied_head(const SafetensorsFolder& files, const std::string& embedding,
+                     std::vector<std::string>& problems) {
+  const SafetensorsFolder::Item *head = files.find("lm_head.weight"),
+                                *table = files.find(embedding);
+  if (!head || !table) return;
+  const auto a = head->file->bytes(*head->entry), b = table->file->bytes(*table->entry);
+  if (head->entry->dtype != table->entry->dtype ||
+      !std::equal(a.begin(), a.end(), b.begin(), b.end()))
+    problems.push_back(str("'lm_head.weight' differs from '", embedding,
+                           "', but config.json says tie_word_embeddings"));
 }
 
 }  // namespace
@@ -80,14 +106,20 @@ Tensor read_place(const SafetensorsFolder& files, const Source& source, const Sh
 void check_weights_present(const std::string& folder, const ModelConfig& config,
                            const Family& family) {
   const SafetensorsFolder files(folder);
-  double stored = 0;
-  for (const SafetensorsFolder::Item& item : files.items())
+  double stored = 0, file_bytes = 0;
+  for (const SafetensorsFolder::Item& item : files.items()) {
     stored += double(item.entry->bytes) / double(dtype_bytes(item.entry->dtype));
-  const double wanted = count_parameters(config).total;
-  MOE_CHECK(stored >= wanted, "[weights] ", folder, ": config.json (", family.model_type,
-            ") describes ", with_commas(int64_t(wanted)),
-            " parameters, the safetensors files hold only ", with_commas(int64_t(stored)),
+    file_bytes += double(item.entry->bytes);
+  }
+  const ParameterCount wanted = count_parameters(config);
+  MOE_CHECK(stored >= wanted.total, "[weights] ", folder, ": config.json (", family.model_type,
+            ") describes ", wanted.total, " parameters, the safetensors files hold only ", stored,
             " numbers; the download is incomplete or the two do not belong together");
+  // Matrices of one or two rows are padded to 16 in memory; a model of nothing else is no model.
+  const double memory = wanted.stored * double(sizeof(float));
+  MOE_CHECK(memory <= 4 * file_bytes + double(1 << 20), "[weights] ", folder, ": config.json (",
+            family.model_type, ") describes matrices that need ", memory, " bytes of memory for ",
+            file_bytes, " bytes of weights; its sizes are not those of a language model");
 }
 
 void read_weights(const TransformerLM& model, const std::string& folder, const Family& family) {
@@ -99,7 +131,7 @@ void read_weights(const TransformerLM& model, const std::string& folder, const F
     for (const TensorPlace& place : places)
       if (const SafetensorsFolder::Item* item = files.find(place.name)) {
         used.insert(place.name);
-        return read_place(files, {item, place}, shape, dtype, problems);
+        return read_place(*item, place, shape, dtype, problems);
       }
     missing.push_back(places.front().name);
     return {};
@@ -111,6 +143,9 @@ void read_weights(const TransformerLM& model, const std::string& folder, const F
   for (const Buffer& b : model.buffers())
     if (const Tensor t = read(b.name, b.value.shape(), b.value.dtype()))
       std::memcpy(b.value.raw(), t.raw(), size_t(t.stored_bytes()));
+  if (model.config().tie_embeddings)
+    for (const TensorPlace& place : family.places(model.config(), "model.embed_tokens.weight"))
+      check_tied_head(files, place.name, problems);
   for (const SafetensorsFolder::Item& item : files.items()) {
     const std::string& name = item.entry->name;
     // A tied model may carry an equal copy of its head.

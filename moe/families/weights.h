@@ -9,8 +9,9 @@
 
 namespace moe {
 
-/// Before anything is allocated for the model: the file must hold enough bytes for a model of this
-/// shape (a hostile config.json could name any size).
+/// Before anything is allocated for the model: the files must hold enough numbers for a model of
+/// this shape, and its panels may take at most 4x the files + 1 MiB (a hostile config.json could
+/// name any size). Throws Error.
 void check_weights_present(const std::string& folder, const ModelConfig& config,
                            const Family& family);
 
