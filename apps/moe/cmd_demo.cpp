@@ -99,8 +99,10 @@ RunCommand add_demo(CLI::App& app) {
                       "; use moe train"),
                   ExitCode::usage);
     RunResult result;
-    const int code =
-        train_and_report(config, {.resume = o->resume, .quiet = o->json}, false, &result);
+    RunOptions options;
+    options.resume = o->resume;
+    options.quiet = o->json;
+    const int code = train_and_report(config, options, false, &result);
     if (code != 0) return code;
 
     const ModelFolder folder = load_model_folder(config.run_dir);

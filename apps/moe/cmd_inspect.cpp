@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "moe/base/error.h"
+#include "moe/base/fs.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/safetensors_folder.h"
 #include "moe/nn/accounting.h"

@@ -113,8 +113,11 @@ RunCommand add_train(CLI::App& app) {
       return 0;
     }
     if (!o->isa.empty()) use_kernels(o->isa.c_str());
-    return train_and_report(
-        config, {.resume = o->resume, .log_json = o->log_json, .quiet = o->json}, o->json);
+    RunOptions options;
+    options.resume = o->resume;
+    options.log_json = o->log_json;
+    options.quiet = o->json;
+    return train_and_report(config, options, o->json);
   };
 }
 
