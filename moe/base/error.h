@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The one exception type of the project, its exit codes, and the check used at every border.
-// A message says what was given, what was wanted and what to do; it starts with "[op or file kind]".
+// A message says what was given, what was wanted and what to do; it starts with "[op or file
+// kind]".
 #pragma once
 
 #include <stdexcept>
@@ -26,9 +27,10 @@ class Error : public std::runtime_error {
 
 }  // namespace moe
 
-/// Throws Error(str(message parts...)) unless the condition holds. For borders: user input, files, public functions.
-#define MOE_CHECK(condition, ...)                                  \
-  do {                                                             \
-    if (!(condition)) [[unlikely]]                                 \
-      throw ::moe::Error(::moe::str(__VA_ARGS__));                 \
+/// Throws Error(str(message parts...)) unless the condition holds. For borders: user input, files,
+/// public functions.
+#define MOE_CHECK(condition, ...)                  \
+  do {                                             \
+    if (!(condition)) [[unlikely]]                 \
+      throw ::moe::Error(::moe::str(__VA_ARGS__)); \
   } while (false)

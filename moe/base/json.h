@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// JSON (Boost.JSON) with the rules that foreign files need: duplicate keys refused, depth at most 64, memory bounded by
-// 4x the text + 1 MiB, errors that name file, line and column.
+// JSON (Boost.JSON) with the rules that foreign files need: duplicate keys refused, depth at most
+// 64, memory bounded by 4x the text + 1 MiB, errors that name file, line and column.
 #pragma once
 
 #include <boost/json.hpp>
@@ -13,18 +13,21 @@ using Json = boost::json::value;
 using JsonObject = boost::json::object;
 using JsonArray = boost::json::array;
 
-/// what: how errors call the source, e.g. "[config.json] path". Throws Error; trailing non-space text is an error.
+/// what: how errors call the source, e.g. "[config.json] path". Throws Error; trailing non-space
+/// text is an error.
 Json parse_json(std::string_view text, const std::string& what);
 /// Reads and parses a file.
 Json read_json(const std::string& path, const std::string& what);
 
-/// Typed access to an object's fields, with errors that name the field; `take` marks a field as known.
+/// Typed access to an object's fields, with errors that name the field; `take` marks a field as
+/// known.
 class JsonReader {
  public:
-  JsonReader(const JsonObject& object, std::string what) : object_(object), what_(std::move(what)) {}
-  bool has(std::string_view key) const;                      // present and not null
-  const Json& at(std::string_view key) const;                // throws when absent
-  int64_t integer(std::string_view key) const;               // an integral number (1 or 1.0), within int64
+  JsonReader(const JsonObject& object, std::string what)
+      : object_(object), what_(std::move(what)) {}
+  bool has(std::string_view key) const;         // present and not null
+  const Json& at(std::string_view key) const;   // throws when absent
+  int64_t integer(std::string_view key) const;  // an integral number (1 or 1.0), within int64
   int64_t integer_or(std::string_view key, int64_t otherwise) const;  // absent or null: otherwise
   double number(std::string_view key) const;
   double number_or(std::string_view key, double otherwise) const;

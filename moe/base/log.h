@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Lines for people on stderr. Warnings are prefixed "warning:"; control characters from foreign text are escaped.
+// Lines for people on stderr. Warnings are prefixed "warning:"; control characters from foreign
+// text are escaped.
 #pragma once
 
 #include <string>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A file mapped read-only. The size is taken once, at open; a ByteView over it is the only way to read it.
+// A file mapped read-only. The size is taken once, at open; a ByteView over it is the only way to
+// read it.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,8 @@ namespace moe {
 
 class MmapFile {
  public:
-  /// Throws Error when the file is missing, is not a regular file or cannot be mapped. An empty file gives an empty span.
+  /// Throws Error when the file is missing, is not a regular file or cannot be mapped. An empty
+  /// file gives an empty span.
   explicit MmapFile(const std::string& path);
   ~MmapFile();
   MmapFile(const MmapFile&) = delete;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One team of threads for the whole process. Work is cut into static, contiguous ranges, so which thread does what
-// depends on the sizes alone; no result may depend on the number of threads (kernels split outputs, never a sum).
+// One team of threads for the whole process. Work is cut into static, contiguous ranges, so which
+// thread does what depends on the sizes alone; no result may depend on the number of threads
+// (kernels split outputs, never a sum).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 namespace moe {
 
-/// Number of threads used by parallel_for; set_threads(0) takes the number of CPUs this process may run on.
-/// Not to be called while a parallel_for runs. Throws Error for n < 0 or n > 1024.
+/// Number of threads used by parallel_for; set_threads(0) takes the number of CPUs this process may
+/// run on. Not to be called while a parallel_for runs. Throws Error for n < 0 or n > 1024.
 void set_threads(int n);
 int n_threads();
 
@@ -18,9 +19,10 @@ using RangeFn = void (*)(void* context, int64_t begin, int64_t end, int thread);
 void run_parallel(int64_t n, int64_t grain, RangeFn fn, void* context);
 }  // namespace detail
 
-/// Calls f(begin, end) or f(begin, end, thread) on disjoint ranges that cover [0, n), each a multiple of `grain` long
-/// but the last. Runs inline when there is one thread, n <= grain, or inside another parallel_for. The team spins
-/// briefly, then sleeps. The first exception thrown by f is rethrown here, after all ranges are done.
+/// Calls f(begin, end) or f(begin, end, thread) on disjoint ranges that cover [0, n), each a
+/// multiple of `grain` long but the last. Runs inline when there is one thread, n <= grain, or
+/// inside another parallel_for. The team spins briefly, then sleeps. The first exception thrown by
+/// f is rethrown here, after all ranges are done.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   using Fn = std::remove_reference_t<F>;

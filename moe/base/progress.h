@@ -19,10 +19,13 @@ int terminal_width(int fd);
 class ProgressLine {
  public:
   enum class Style { automatic, line, plain, silent };
-  /// Writes to fd 2. plain_every_seconds: at most one plain line in that time, always the first and the last.
-  explicit ProgressLine(Style style = Style::automatic, double plain_every_seconds = 5, Clock& clock = real_clock());
+  /// Writes to fd 2. plain_every_seconds: at most one plain line in that time, always the first and
+  /// the last.
+  explicit ProgressLine(Style style = Style::automatic, double plain_every_seconds = 5,
+                        Clock& clock = real_clock());
   ~ProgressLine();
-  /// Shows text (one line; cut to the terminal's width). force: print even when too soon, as for a last step.
+  /// Shows text (one line; cut to the terminal's width). force: print even when too soon, as for a
+  /// last step.
   void update(const std::string& text, bool force = false);
   /// Prints a whole line above the progress line.
   void note(const std::string& text);

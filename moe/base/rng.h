@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Counter-based random numbers: a draw depends on what it is for, never on what was drawn before, so it does not
-// change with batch split, threads, recomputation or ranks. Philox4x32-10 (Salmon et al. 2011, "Parallel random
-// numbers: as easy as 1, 2, 3"); the known-answer vectors of that paper are in the test.
+// Counter-based random numbers: a draw depends on what it is for, never on what was drawn before,
+// so it does not change with batch split, threads, recomputation or ranks. Philox4x32-10 (Salmon et
+// al. 2011, "Parallel random numbers: as easy as 1, 2, 3"); the known-answer vectors of that paper
+// are in the test.
 #pragma once
 
 #include <array>
@@ -13,11 +14,12 @@ namespace moe {
 /// One block of Philox4x32-10.
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
-/// 64-bit hash of bytes, fixed for ever (files and data splits depend on it): FNV-1a folded through a splitmix64 finaliser.
+/// 64-bit hash of bytes, fixed for ever (files and data splits depend on it): FNV-1a folded through
+/// a splitmix64 finaliser.
 uint64_t stable_hash(std::string_view bytes, uint64_t seed = 0);
 
-/// The stream of draws of one purpose ("dropout.attn", layer 3) at one optimiser step. Cheap to make and copy.
-/// Draws differ for every index of 64 bits and every column of 32 bits.
+/// The stream of draws of one purpose ("dropout.attn", layer 3) at one optimiser step. Cheap to
+/// make and copy. Draws differ for every index of 64 bits and every column of 32 bits.
 class RngStream {
  public:
   RngStream(uint64_t seed, uint64_t step, std::string_view purpose, int64_t layer = 0);
@@ -39,7 +41,9 @@ class RngStream {
 /// What a forward pass carries: the seed of the run and the optimiser step.
 struct Rng {
   uint64_t seed = 0, step = 0;
-  RngStream stream(std::string_view purpose, int64_t layer = 0) const { return {seed, step, purpose, layer}; }
+  RngStream stream(std::string_view purpose, int64_t layer = 0) const {
+    return {seed, step, purpose, layer};
+  }
 };
 
 }  // namespace moe

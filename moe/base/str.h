@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Small text functions: joining values into a message, making foreign text safe to print, nearest valid word.
+// Small text functions: joining values into a message, making foreign text safe to print, nearest
+// valid word.
 #pragma once
 
 #include <fmt/format.h>
-
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,7 +11,8 @@
 
 namespace moe {
 
-/// The parts one after another, numbers in their shortest exact form: str("[npy] ", path, ": ", n, " bytes").
+/// The parts one after another, numbers in their shortest exact form: str("[npy] ", path, ": ", n,
+/// " bytes").
 template <class... Parts>
 std::string str(const Parts&... parts) {
   std::string out;
@@ -19,11 +20,13 @@ std::string str(const Parts&... parts) {
   return out;
 }
 
-/// Foreign text for a one-line message: control characters and broken UTF-8 escaped as \xNN, cut at max_chars with "...".
+/// Foreign text for a one-line message: control characters and broken UTF-8 escaped as \xNN, cut at
+/// max_chars with "...".
 std::string printable(std::string_view text, size_t max_chars = 200);
 
-/// The candidate with the smallest edit distance (insert, delete, replace, swap neighbours) if it is close enough
-/// to be a plausible typing error (at most a third of the longer word, at least 1), else "".
+/// The candidate with the smallest edit distance (insert, delete, replace, swap neighbours) if it
+/// is close enough to be a plausible typing error (at most a third of the longer word, at least 1),
+/// else "".
 std::string nearest_word(std::string_view word, std::span<const std::string> candidates);
 
 std::vector<std::string> split(std::string_view text, char separator);
@@ -37,7 +40,8 @@ std::string with_commas(int64_t n);
 std::string human_bytes(uint64_t bytes);
 std::string human_seconds(double seconds);
 
-/// Byte offset of the first byte that is not well-formed UTF-8 (overlong forms and surrogates count as errors), or npos.
+/// Byte offset of the first byte that is not well-formed UTF-8 (overlong forms and surrogates count
+/// as errors), or npos.
 size_t first_invalid_utf8(std::string_view text);
 
 }  // namespace moe
