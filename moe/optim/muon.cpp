@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/base/parallel.h"
 #include "moe/kernels/kernels.h"
 #include "moe/optim/grad_norm.h"
 
@@ -118,20 +119,26 @@ void MuonOptimizer::step(double lr, double grad_scale) {
   rest_.set_steps_done(steps_);
   steps_ += 1;
   rest_.step(lr, grad_scale);
-  for (size_t i = 0; i < matrices_.size(); ++i) {
-    const Parameter& p = matrices_[i];
-    for (const Piece& piece : p.pieces) {
-      const Tensor w = read_piece(p.var.value(), piece), buf = read_piece(momentum_[i], piece);
-      muon_update(w, buf, read_piece(p.var.grad(), piece),
+  // Whole matrices are split over the threads: each is too small to be split well itself.
+  std::vector<std::pair<size_t, const Piece*>> jobs;
+  for (size_t i = 0; i < matrices_.size(); ++i)
+    for (const Piece& piece : matrices_[i].pieces) jobs.emplace_back(i, &piece);
+  for (const Parameter& p : matrices_) p.var.grad();  // made here, not by several threads at once
+  parallel_for(int64_t(jobs.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) {
+      const auto [i, piece] = jobs[size_t(j)];
+      const Var& var = matrices_[i].var;
+      const Tensor w = read_piece(var.value(), *piece), buf = read_piece(momentum_[i], *piece);
+      muon_update(w, buf, read_piece(var.grad(), *piece),
                   {.lr = lr,
                    .momentum = config_.momentum,
                    .weight_decay = config_.weight_decay,
                    .grad_scale = grad_scale,
                    .nesterov = config_.nesterov});
-      write_piece(p.var.value(), piece, w);
-      write_piece(momentum_[i], piece, buf);
+      write_piece(var.value(), *piece, w);
+      write_piece(momentum_[i], *piece, buf);
     }
-  }
+  });
 }
 
 std::vector<StateSlot> MuonOptimizer::state() const {
