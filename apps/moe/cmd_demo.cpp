@@ -20,13 +20,13 @@ namespace {
 // The demo's own recipe: what two CPU cores learn in two minutes. Any key can be changed on the
 // command line.
 const std::vector<std::string> kRecipe = {
-    "model.n_layers=4",      "model.d_model=192",        "model.n_heads=4",
-    "model.n_kv_heads=4",    "model.head_dim=48",        "model.max_seq_len=256",
+    "model.n_layers=4",      "model.d_model=128",        "model.n_heads=4",
+    "model.n_kv_heads=4",    "model.head_dim=32",        "model.max_seq_len=256",
     "model.moe.n_experts=8", "model.moe.top_k=2",        "model.moe.d_ff=192",
     "data.path=demo",        "data.tokenizer=byte",      "data.seq_len=256",
-    "optim.name=adamw",      "optim.lr=3.0e-3",          "optim.min_lr=1.0e-4",
+    "optim.name=muon",       "optim.lr=8.0e-3",          "optim.min_lr=1.0e-5",
     "optim.warmup_steps=30", "optim.schedule=linear",    "train.steps=100000",
-    "train.minutes=2.4",     "train.batch_size=16",      "train.eval_every=200",
+    "train.minutes=2.4",     "train.batch_size=4",       "train.eval_every=400",
     "train.eval_windows=32", "train.checkpoint_every=0", "train.keep=1"};
 
 constexpr int64_t kShuffles = 1000;
@@ -152,8 +152,8 @@ RunCommand add_demo(CLI::App& app) {
     }
     print_line(str("\nLook at ", join_path(config.run_dir, "loss.svg"),
                    routes ? " and " + join_path(config.run_dir, "experts.svg") : "",
-                   "; let it write more with: moe generate ", config.run_dir, " -p \"",
-                   demo_subject_names()[0], "\""));
+                   "; let it write with: moe generate ", config.run_dir,
+                   " -p \"82+69=\" -n 40 --temp 0"));
     return 0;
   };
 }
