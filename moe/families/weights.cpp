@@ -13,11 +13,16 @@
 namespace moe {
 namespace {
 
-std::string list_some(const std::vector<std::string>& names) {
-  std::vector<std::string> some(names.begin(),
-                                names.begin() + int64_t(std::min<size_t>(names.size(), 5)));
-  return join(some, ", ") + (names.size() > 5 ? str(" and ", names.size() - 5, " more") : "");
+// The first few; names come from the file.
+std::string list_some(const std::vector<std::string>& lines) {
+  std::vector<std::string> some;
+  for (size_t i = 0; i < std::min<size_t>(lines.size(), 5); ++i)
+    some.push_back(printable(lines[i], 160));
+  return join(some, ", ") + (lines.size() > 5 ? str(" and ", lines.size() - 5, " more") : "");
 }
+
+// A count that a hostile config.json may have driven beyond any integer.
+std::string count_text(double n) { return n < 1e15 ? with_commas(int64_t(n)) : str(n); }
 
 // Tensors that carry no weights: rotary tables and causal masks of old files.
 bool is_skippable(const std::string& name) {
@@ -113,13 +118,15 @@ void check_weights_present(const std::string& folder, const ModelConfig& config,
   }
   const ParameterCount wanted = count_parameters(config);
   MOE_CHECK(stored >= wanted.total, "[weights] ", folder, ": config.json (", family.model_type,
-            ") describes ", wanted.total, " parameters, the safetensors files hold only ", stored,
+            ") describes ", count_text(wanted.total),
+            " parameters, the safetensors files hold only ", count_text(stored),
             " numbers; the download is incomplete or the two do not belong together");
   // Matrices of one or two rows are padded to 16 in memory; a model of nothing else is no model.
   const double memory = wanted.stored * double(sizeof(float));
   MOE_CHECK(memory <= 4 * file_bytes + double(1 << 20), "[weights] ", folder, ": config.json (",
-            family.model_type, ") describes matrices that need ", memory, " bytes of memory for ",
-            file_bytes, " bytes of weights; its sizes are not those of a language model");
+            family.model_type, ") describes matrices that need ", count_text(memory),
+            " bytes of memory for ", count_text(file_bytes),
+            " bytes of weights; its sizes are not those of a language model");
 }
 
 void read_weights(const TransformerLM& model, const std::string& folder, const Family& family) {

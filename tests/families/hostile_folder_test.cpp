@@ -63,7 +63,7 @@ TEST(HostileConfig, RandomFlipsGiveAnErrorOrAModel) {
     const std::string text = read_file(join_path(golden_folder(name), "config.json"));
     const ScratchFolder folder;
     folder.copy(join_path(golden_folder(name), "model.safetensors"), "model.safetensors");
-    for (int flip = 0; flip < 500; ++flip) {
+    for (int flip = 0; flip < 2500; ++flip) {
       std::string damaged = text;
       for (uint64_t i = 0; i <= random() % 4; ++i)
         damaged[random() % damaged.size()] ^= char(1 + random() % 255);
@@ -157,6 +157,14 @@ TEST(HostileWeights, AMissingTensorIsNamed) {
   const std::string error = error_with("qwen3moe", tensors);
   EXPECT_NE(error.find(name), std::string::npos) << error;
   EXPECT_NE(error.find("model.extra.weight"), std::string::npos) << error;
+}
+
+TEST(HostileWeights, ANameWithControlCharactersStaysOneLine) {
+  std::vector<TensorSource> tensors = golden_tensors("llama");
+  tensors.push_back(
+      tensor_source("a\nb\x1b[2J" + std::string(200, 'x'), Tensor::zeros({1}, DType::f32)));
+  EXPECT_NE(error_with("llama", tensors).find("unexpected: a\\x0Ab"), std::string::npos)
+      << error_with("llama", tensors);
 }
 
 TEST(HostileWeights, ATensorOfAnotherShapeOrTypeIsNamed) {
