@@ -132,10 +132,12 @@ void write_model_files(const AddFile& add_file, const TransformerLM& model,
   JsonObject config;
   config["architectures"] = nullptr;
   config["model_type"] = family.model_type;
-  for (const auto& entry : family.write_config(m).config) config[entry.key()] = entry.value();
+  const Family::Written written = family.write_config(m);
+  for (const auto& entry : written.config) config[entry.key()] = entry.value();
   config["vocab_size"] = m.vocab_size;
-  config["dtype"] = config["torch_dtype"] = model.dtype() == DType::f64 ? "float64" : "float32";
-  config["bos_token_id"] = config["pad_token_id"] = nullptr;
+  for (const char* key : {"dtype", "torch_dtype"})
+    config[key] = model.dtype() == DType::f64 ? "float64" : "float32";
+  for (const char* key : {"bos_token_id", "pad_token_id"}) config[key] = nullptr;
   JsonArray eos(eos_ids.begin(), eos_ids.end());
   config["eos_token_id"] = eos.empty() ? Json(nullptr) : eos.size() == 1 ? eos[0] : Json(eos);
   if (&family != &find_family("moe_cpp", "")) {
