@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One team of threads for the whole process. Work is cut into static, contiguous ranges, so which
-// thread does what depends on the sizes alone; no result may depend on the number of threads
-// (kernels split outputs, never a sum).
+// One team of threads for the whole process. Work is cut into contiguous ranges that depend on the
+// sizes and the number of threads alone; which thread computes a range depends on who is free. No
+// result may depend on either (kernels split outputs, never a sum).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ void run_parallel(int64_t n, int64_t grain, RangeFn fn, void* context);
 }  // namespace detail
 
 /// Calls f(begin, end) or f(begin, end, thread) on disjoint ranges that cover [0, n), each a
-/// multiple of `grain` long but the last. Runs inline when there is one thread, n <= grain, or
+/// multiple of `grain` long but the last, a few ranges a thread; `thread` is 0 ... n_threads() - 1
+/// and no two calls at the same time have the same. Runs inline when there is one thread, n <= grain, or
 /// inside another parallel_for. The team spins briefly, then sleeps. The first exception thrown by
 /// f is rethrown here, after all ranges are done.
 template <class F>

@@ -38,7 +38,7 @@ TEST_F(Parallel, RangesCoverEverythingOnceInWholeGrains) {
       for (const int64_t grain : {1, 3, 16, 200}) {
         set_threads(threads);
         const Ranges ranges = ranges_of(n, grain);
-        ASSERT_LE(ranges.size(), static_cast<size_t>(threads));
+        ASSERT_LE(ranges.size(), static_cast<size_t>(4 * threads));
         int64_t covered = 0;
         for (const auto& [begin, end, thread] : ranges) {
           ASSERT_EQ(begin, covered);
@@ -53,9 +53,30 @@ TEST_F(Parallel, RangesCoverEverythingOnceInWholeGrains) {
 
 TEST_F(Parallel, ThePartitionDependsOnSizesAlone) {
   set_threads(3);
-  const Ranges first = ranges_of(1000, 8);
-  for (int i = 0; i < 200; ++i) ASSERT_EQ(ranges_of(1000, 8), first);
-  EXPECT_EQ(first.size(), 3u);
+  const auto without_threads = [](Ranges ranges) {
+    for (auto& range : ranges) std::get<2>(range) = 0;
+    return ranges;
+  };
+  const Ranges first = without_threads(ranges_of(1000, 8));
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(without_threads(ranges_of(1000, 8)), first);
+  EXPECT_EQ(first.size(), 12u);
+}
+
+TEST_F(Parallel, WhatAHeldUpThreadHasNotBegunIsDoneByTheOthers) {
+  set_threads(2);
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> n_done = 0;
+    std::atomic<bool> worker_began = false;
+    parallel_for(8, 1, [&](int64_t, int64_t, int thread) {
+      if (thread == 0) {  // gives the worker the time to take its first range
+        while (!worker_began) std::this_thread::yield();
+      } else if (!worker_began.exchange(true)) {
+        while (n_done < 7) std::this_thread::yield();  // never, if its share waited for it
+      }
+      ++n_done;
+    });
+    ASSERT_EQ(n_done, 8);
+  }
 }
 
 TEST_F(Parallel, WorkersSeeWhatTheCallerWroteAndTheOtherWayRound) {
@@ -111,7 +132,7 @@ TEST_F(Parallel, ThreadsCanBeChangedAgainAndAgain) {
     const int threads = 1 + round % 4;
     set_threads(threads);
     EXPECT_EQ(n_threads(), threads);
-    EXPECT_EQ(ranges_of(100, 1).size(), static_cast<size_t>(threads));
+    EXPECT_EQ(ranges_of(100, 1).size(), static_cast<size_t>(threads == 1 ? 1 : 4 * threads));
   }
 }
 
@@ -143,9 +164,9 @@ TEST_F(Parallel, NegativeAndHugeSizesAreHarmless) {
   EXPECT_EQ(n_calls, 0);
   constexpr int64_t kHuge = std::numeric_limits<int64_t>::max();
   const Ranges ranges = ranges_of(kHuge, 2);
-  ASSERT_EQ(ranges.size(), 3u);
+  ASSERT_EQ(ranges.size(), 12u);
   EXPECT_EQ(std::get<1>(ranges.back()), kHuge);
-  EXPECT_EQ(ranges_of(10, 0).size(), 3u) << "a grain below 1 counts as 1";
+  EXPECT_EQ(ranges_of(10, 0).size(), 10u) << "a grain below 1 counts as 1";
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How a grouped product is cut for the thread team: experts lie one after the other on a line, each
-// as long as its work, and the line is cut into equal parts. An expert that is cut is split along
+// as long as its work, and the line is cut into equal parts, a few per thread where there is enough
+// to do. An expert that is cut is split along
 // one dimension of its output, so no sum is.
 #pragma once
 
@@ -28,8 +29,11 @@ void for_expert_pieces(std::span<const int32_t> offsets_E1, int64_t experts, int
   };
   int64_t total = 0;
   for (int64_t e = 0; e < experts; ++e) total += cost(e);
-  const int64_t parts =
-      std::clamp<int64_t>(total * numel / kMinMultiplyAddsPerThread, 1, n_threads());
+  constexpr int64_t kPartsPerThread = 4, kMultiplyAddsOfAPart = 1 << 22;
+  const int64_t work = total * numel, threads = n_threads();
+  const int64_t parts = std::clamp<int64_t>(
+      work / kMultiplyAddsOfAPart / threads * threads,
+      std::clamp<int64_t>(work / kMinMultiplyAddsPerThread, 1, threads), kPartsPerThread * threads);
   parallel_for(parts, 1, [&](int64_t first_part, int64_t last_part) {
     const int64_t begin = total * first_part / parts, end = total * last_part / parts;
     int64_t start = 0;  // of expert e on the line
