@@ -40,6 +40,10 @@ constexpr Entry kCommands[] = {
     {"diff", "Compare two model folders tensor by tensor", "moe diff A B", moe::add_diff},
     {"data", "Samples of the built-in corpus",
      "moe data generate --subject arithmetic -n 3 --seed 7", moe::add_data},
+    {"bench", "How fast a model trains, decodes and reads prompts on this machine",
+     "moe bench train --shape mixtral --threads 2\n  moe bench decode --shape fine --json\n  moe "
+     "bench train --shape recipes/starter.yaml --batch 1,4,16",
+     moe::add_bench},
     {"config", "Every configuration key with type, range, default and meaning", "moe config schema",
      moe::add_config},
 };
@@ -55,6 +59,12 @@ std::string explain(const CLI::ParseError& e, const CLI::App& app, int argc, cha
     for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
   for (const CLI::App* sub : used->get_subcommands([](const CLI::App*) { return true; }))
     words.push_back(sub->get_name());
+  if (used == &app)
+    for (int i = 1; i < argc; ++i)
+      if (argv[i][0] != '-') {
+        message = moe::str("unknown command '", moe::printable(argv[i], 40), "'");
+        break;
+      }
   for (int i = 1; i < argc; ++i) {
     const std::string word = moe::split(argv[i], '=')[0];
     if (std::find(words.begin(), words.end(), word) != words.end()) continue;
@@ -75,6 +85,7 @@ int run(int argc, char** argv) {
   for (const Entry& entry : kCommands) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.about);
     sub->footer(std::string("Examples:\n  ") + entry.examples);
+    sub->fallthrough();  // moe train --quiet is moe --quiet train
     runs[sub] = entry.add(*sub);
   }
   try {

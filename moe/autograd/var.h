@@ -27,6 +27,17 @@ class Var {
     if (!node_->grad) node_->grad = Tensor::zeros(shape(), dtype(), value().layout());
     return node_->grad;
   }
+  /// The same place for an op that can also write it whole: with `accumulate` the backward adds to
+  /// what is there, otherwise the memory is uninitialised and the backward must set all of it.
+  struct GradTarget {
+    Tensor tensor;
+    bool accumulate;
+  };
+  GradTarget grad_target() const {
+    const bool accumulate = has_grad();
+    if (!accumulate) node_->grad = Tensor::empty(shape(), dtype(), value().layout());
+    return {node_->grad, accumulate};
+  }
   bool has_grad() const { return bool(node_->grad); }
   void clear_grad() const { node_->grad = {}; }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The thread team. A job is cut into pieces, fixed by the sizes alone; each thread owns a contiguous
-// run of them, takes those first and then helps with the others' (which thread computes a piece has
-// no influence on a result). So nobody waits for a thread that has lost its core, unless it lost it
-// in the middle of a piece: a worker that never came costs nothing but its help.
+// The thread team. A job is cut into pieces, fixed by the sizes alone; each thread owns a
+// contiguous run of them, takes those first and then helps with the others' (which thread computes
+// a piece has no influence on a result). So nobody waits for a thread that has lost its core,
+// unless it lost it in the middle of a piece: a worker that never came costs nothing but its help.
 //
 // Workers wait for a new epoch, the caller for the workers that are inside its job. Both spin for
 // some tens of microseconds, which covers the gap between two kernels of a step, and then sleep in
@@ -120,8 +120,8 @@ class Team {
       epoch = wait_for_change(epoch_, epoch);
       if (stopping_.load(std::memory_order_relaxed)) return;
       uint32_t state = state_.load(std::memory_order_acquire);
-      while ((state & kOpen) && !state_.compare_exchange_weak(state, state + 1,
-                                                              std::memory_order_acq_rel)) {
+      while ((state & kOpen) &&
+             !state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
       }
       if (!(state & kOpen)) continue;  // came too late for this job
       run_pieces(thread);
@@ -136,7 +136,8 @@ class Team {
       for (int64_t p; share.next.load(std::memory_order_relaxed) < share.n_pieces &&
                       (p = share.next.fetch_add(1, std::memory_order_relaxed)) < share.n_pieces;) {
         // Written so that no product overflows: blocks may number 2^62.
-        const int64_t each = share.n_blocks / share.n_pieces, more = share.n_blocks % share.n_pieces;
+        const int64_t each = share.n_blocks / share.n_pieces,
+                      more = share.n_blocks % share.n_pieces;
         const int64_t first = share.first + p * each + std::min(p, more);
         run_blocks(first, first + each + (p < more ? 1 : 0), thread);
       }

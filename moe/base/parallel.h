@@ -21,9 +21,9 @@ void run_parallel(int64_t n, int64_t grain, RangeFn fn, void* context);
 
 /// Calls f(begin, end) or f(begin, end, thread) on disjoint ranges that cover [0, n), each a
 /// multiple of `grain` long but the last, a few ranges a thread; `thread` is 0 ... n_threads() - 1
-/// and no two calls at the same time have the same. Runs inline when there is one thread, n <= grain, or
-/// inside another parallel_for. The team spins briefly, then sleeps. The first exception thrown by
-/// f is rethrown here, after all ranges are done.
+/// and no two calls at the same time have the same. Runs inline when there is one thread, n <=
+/// grain, or inside another parallel_for. The team spins briefly, then sleeps. The first exception
+/// thrown by f is rethrown here, after all ranges are done.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   using Fn = std::remove_reference_t<F>;

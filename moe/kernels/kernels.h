@@ -4,7 +4,8 @@
 // output element is.
 //
 // Conventions: outputs first, then inputs, then numbers. Forward kernels overwrite; backward
-// kernels accumulate (+=) and go on from the value in memory. A kernel allocates no tensor storage
+// kernels accumulate (+=) and go on from the value in memory; those with an `accumulate` argument
+// start from +0 when it is false, and the memory may then hold anything. A kernel allocates no tensor storage
 // (small per-thread scratch is kept between calls) and splits outputs, never a sum, over the thread
 // team. All MatViews and PanelViews of a call have the table's dtype.
 #pragma once
@@ -28,6 +29,7 @@ struct GroupedGemm {
   MatView bias_EN;  // [E, out_cols], forward only; may be empty
   std::span<const int32_t> offsets_E1;
   const int32_t* gather_R = nullptr;  // forward and dw only
+  bool accumulate = true;  // dx and dw; false also sets pads and experts without rows to 0
 };
 
 struct Rope {
@@ -158,12 +160,13 @@ struct Kernels {
   void (*attention_fwd)(const AttentionForward&);
   void (*attention_bwd)(const AttentionBackward&);
 
+  // Without accumulate, act_bwd and gated_act_bwd may write dx over x and dgu over gu.
   // ---- activations: y = f(x); gated: h_RF = f(gate) * up, with gu [R, 2 F16] in alternating
   // panels of 16 columns -----
   void (*act_fwd)(MatView y, MatView x, Activation);
-  void (*act_bwd)(MatView dx, MatView dy, MatView x, Activation);
+  void (*act_bwd)(MatView dx, MatView dy, MatView x, Activation, bool accumulate);
   void (*gated_act_fwd)(MatView h_RF, MatView gu, Activation);
-  void (*gated_act_bwd)(MatView dgu, MatView dh_RF, MatView gu, Activation);
+  void (*gated_act_bwd)(MatView dgu, MatView dh_RF, MatView gu, Activation, bool accumulate);
 
   // ---- softmax and loss
   // ------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ Var activation(const Var& x, Activation kind) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   kernels(y.dtype()).act_fwd(y.view(), x.view(), kind);
   return record("activation", y, {x}, [=](const Tensor& dy) {
-    kernels(dy.dtype()).act_bwd(x.grad().view(), dy.view(), x.view(), kind);
+    const auto [dx, accumulate] = x.grad_target();
+    kernels(dy.dtype()).act_bwd(dx.view(), dy.view(), x.view(), kind, accumulate);
   });
 }
 
@@ -17,7 +18,8 @@ Var gated_activation(const Var& gu, int64_t d_ff, Activation kind) {
   Tensor h_RF = Tensor::empty({gu.size(0), d_ff}, gu.dtype());
   kernels(gu.dtype()).gated_act_fwd(h_RF.view(), gu.view(), kind);
   return record("gated_activation", h_RF, {gu}, [=](const Tensor& dh) {
-    kernels(dh.dtype()).gated_act_bwd(gu.grad().view(), dh.view(), gu.view(), kind);
+    const auto [dgu, accumulate] = gu.grad_target();
+    kernels(dh.dtype()).gated_act_bwd(dgu.view(), dh.view(), gu.view(), kind, accumulate);
   });
 }
 

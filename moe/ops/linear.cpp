@@ -35,18 +35,24 @@ Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, 
     const Kernels& kb = kernels(dy.dtype());
     const std::span<const int32_t> rows = offsets_E1.data<int32_t>();
     if (wants_grad(bias)) kb.bias_bwd(bias_view(bias.grad()), dy.view(), rows);
-    if (wants_grad(w_EOI))
+    if (wants_grad(w_EOI)) {
+      const auto [dw, accumulate] = w_EOI.grad_target();
       kb.grouped_gemm_dw({.y = dy.view(),
                           .x = x_RI.view(),
-                          .w = w_EOI.grad().panels(),
+                          .w = dw.panels(),
                           .bias_EN = {},
-                          .offsets_E1 = rows});
-    if (wants_grad(x_RI))
+                          .offsets_E1 = rows,
+                          .accumulate = accumulate});
+    }
+    if (wants_grad(x_RI)) {
+      const auto [dx, accumulate] = x_RI.grad_target();
       kb.grouped_gemm_dx({.y = dy.view(),
-                          .x = x_RI.grad().view(),
+                          .x = dx.view(),
                           .w = w_EOI.value().panels(),
                           .bias_EN = {},
-                          .offsets_E1 = rows});
+                          .offsets_E1 = rows,
+                          .accumulate = accumulate});
+    }
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "moe/base/clock.h"
 #include "moe/base/fs.h"
 #include "moe/io/safetensors.h"
 #include "moe/ops/cross_entropy.h"
@@ -93,6 +94,7 @@ StepResult Trainer::step(double elapsed_fraction) {
   add_up_uses(parameters_);
   result.lm_loss = running.sum / double(std::max<int64_t>(1, result.tokens));
   result.loss = result.lm_loss + result.aux_loss + result.z_loss;
+  const double optimizer_start = real_clock().monotonic_seconds();
   add_l1_gradient(parameters_, config_.optim.l1);
   result.grad_norm = gradient_norm(parameters_);
   MOE_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm), "[train] step ",
@@ -106,6 +108,7 @@ StepResult Trainer::step(double elapsed_fraction) {
   steps_done_ += 1;
   tokens_done_ += result.tokens;
   if (average_) average_->update(steps_done_);
+  result.optimizer_seconds = real_clock().monotonic_seconds() - optimizer_start;
   return result;
 }
 

@@ -27,6 +27,7 @@ struct StepResult {
   double loss = 0, lm_loss = 0, aux_loss = 0,
          z_loss = 0;  // loss = lm_loss + aux_loss + z_loss, nats per token
   double grad_norm = 0, lr = 0;
+  double optimizer_seconds = 0;    // of the step: norm of the gradient, clipping, update, averages
   int64_t tokens = 0;              // trained in this step
   std::vector<LayerLoad> experts;  // summed over micro-batches
 };

@@ -28,7 +28,7 @@ void activations_equal_reference(const Shape2& s) {
          random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, s.cols, s.gap, 4)},
         [&](const Kernels& k, const std::vector<MatView>& v) {
           k.act_fwd(v[0], v[1], a.kind);
-          k.act_bwd(v[3], v[2], v[1], a.kind);
+          k.act_bwd(v[3], v[2], v[1], a.kind, true);
         });
   }
 }
@@ -42,7 +42,7 @@ void gated_activations_equal_reference(const Shape2& s) {
          random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, wide, s.gap, 4)},
         [&](const Kernels& k, const std::vector<MatView>& v) {
           k.gated_act_fwd(v[0], v[1], a.kind);
-          k.gated_act_bwd(v[3], v[2], v[1], a.kind);
+          k.gated_act_bwd(v[3], v[2], v[1], a.kind, true);
         });
   }
 }
@@ -67,6 +67,32 @@ TEST(Activation, InPlaceHasTheSameBits) {
     });
 }
 
+TEST(Activation, GradientsFromZeroOverwriteAndMayLieOverTheInput) {
+  const auto check = [](const Kernels& k) {
+    for (const Named& a : kActivations) {
+      const auto x = random_matrix(3, 37, 2, 1), dy = random_matrix(3, 37, 1, 2);
+      auto want = random_matrix(3, 37, 2, 3), got = x;
+      for (int64_t r = 0; r < 3; ++r) std::fill_n(want.view().row<float>(r), 37, 0.0f);
+      k.act_bwd(want.view(), dy.view(), x.view(), a.kind, true);
+      k.act_bwd(got.view(), dy.view(), got.view(), a.kind, false);
+      for (int64_t r = 0; r < 3; ++r)
+        for (int64_t c = 0; c < 37; ++c) ASSERT_EQ(got.at(r, c), want.at(r, c)) << a.name;
+
+      const auto gu = random_matrix(3, panel_cols(37), 2, 4), dh = random_matrix(3, 37, 1, 5);
+      auto dgu = random_matrix(3, panel_cols(37), 0, 6), over = gu;
+      for (int64_t r = 0; r < 3; ++r)
+        std::fill_n(dgu.view().row<float>(r), panel_cols(37), 0.0f);
+      k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind, true);
+      k.gated_act_bwd(over.view(), dh.view(), over.view(), a.kind, false);
+      for (int64_t r = 0; r < 3; ++r)
+        for (int64_t c = 0; c < panel_cols(37); ++c)
+          ASSERT_EQ(over.at(r, c), dgu.at(r, c)) << a.name << ", pads are 0";
+    }
+  };
+  check(ref_kernels<float>());
+  for_each_table(check);
+}
+
 TEST(Activation, GradientsMatchCentralDifferences) {
   const Kernels& k = ref_kernels<double>();
   for (const Named& a : kActivations) {
@@ -78,7 +104,7 @@ TEST(Activation, GradientsMatchCentralDifferences) {
       k.act_fwd(y.view(), x.view(), a.kind);
       return dot(y, dy);
     };
-    k.act_bwd(dx.view(), dy.view(), x.view(), a.kind);
+    k.act_bwd(dx.view(), dy.view(), x.view(), a.kind, true);
     expect_gradient(dx, x, loss, a.name);
   }
 }
@@ -95,7 +121,7 @@ TEST(GatedActivation, GradientsMatchCentralDifferencesAndPadsStayUntouched) {
       k.gated_act_fwd(h.view(), gu.view(), a.kind);
       return dot(h, dh);
     };
-    k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind);
+    k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind, true);
     expect_gradient(
         dgu, gu, loss,
         a.name);  // over the pads too: the loss does not depend on them, their gradient is 0
@@ -117,9 +143,9 @@ void activations_are_torchs() {
     const JsonObject& g = all.at(a.name).as_object();
     Matrix<T> y(1, n), slope(1, n), h(1, F), dgu(1, panel_cols(F)), dgate(1, F), dup(1, F);
     k.act_fwd(y.view(), x.view(), a.kind);
-    k.act_bwd(slope.view(), ones.view(), x.view(), a.kind);
+    k.act_bwd(slope.view(), ones.view(), x.view(), a.kind, true);
     k.gated_act_fwd(h.view(), gu.view(), a.kind);
-    k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind);
+    k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind, true);
     for (int64_t i = 0; i < F; ++i)
       dgate.at(0, i) = dgu.at(0, gate_column(i)), dup.at(0, i) = dgu.at(0, gate_column(i) + 16);
     expect_golden(y, g.at("y"), a.name);

@@ -87,6 +87,29 @@ void expect_equal_to_reference(const LinearCase& c, Threads threads = Threads::o
     return db;
   };
   const Guarded<float> db = bias_gradient(ref);
+  // The same from +0, whatever the memory holds: chains that go on from zeros.
+  const auto overwritten = [&](const Kernels& k, bool zeros_first) {
+    std::pair<Linear, Linear> out{inputs, inputs};
+    const float start = zeros_first ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    const MatView x = out.first.args().x;
+    for (int64_t r = 0; r < x.rows; ++r) std::fill_n(x.row<float>(r), x.cols, start);
+    std::fill_n(out.second.w.data(), out.second.w.size(), start);
+    GroupedGemm g = out.first.args();
+    g.gather_R = nullptr;
+    g.accumulate = zeros_first;
+    k.grouped_gemm_dx(g);
+    g = out.second.args();
+    g.accumulate = zeros_first;
+    k.grouped_gemm_dw(g);
+    return out;
+  };
+  const auto from_zero = overwritten(ref, true);
+  const auto expect_overwritten = [&](const Kernels& k) {
+    const auto got = overwritten(k, false);
+    expect_same(got.first.x, from_zero.first.x, "dx from zero");
+    expect_same(got.second.w, from_zero.second.w, "dw from zero");
+  };
+  expect_overwritten(ref);
 
   const auto check = [&](const Kernels& k) {
     Linear got = inputs;
@@ -104,6 +127,7 @@ void expect_equal_to_reference(const LinearCase& c, Threads threads = Threads::o
     k.grouped_gemm_dw(got.args());
     expect_same(got.w, dw.w, "dw");
     expect_same(bias_gradient(k), db, "bias gradient");
+    expect_overwritten(k);
   };
   if (threads == Threads::one) {
     set_threads(1);

@@ -74,13 +74,14 @@ void act_fwd(MatView y, MatView x, Activation kind) {
   });
 }
 
-void act_bwd(MatView dx, MatView dy, MatView x, Activation kind) {
+void act_bwd(MatView dx, MatView dy, MatView x, Activation kind, bool accumulate) {
   with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
     for_element_ranges({dx, dy, x}, [&](int64_t row, int64_t begin, int64_t end) HWY_ATTR {
       float* din = dx.row<float>(row);
       const float *dout = dy.row<float>(row), *in = x.row<float>(row);
       for_each_vector(begin, end, [&](auto at) HWY_ATTR {
-        at.store(hn::MulAdd(at.load(dout), activate<kKind>(at.load(in)).slope, at.load(din)), din);
+        const F32Vec old = accumulate ? at.load(din) : hn::Zero(F32());
+        at.store(hn::MulAdd(at.load(dout), activate<kKind>(at.load(in)).slope, old), din);
       });
     });
   });
@@ -108,7 +109,7 @@ void gated_act_fwd(MatView h_RF, MatView gu, Activation kind) {
   });
 }
 
-void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind) {
+void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind, bool accumulate) {
   with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
     for_row_ranges(dh_RF.rows, dh_RF.cols, [&](int64_t begin, int64_t end) HWY_ATTR {
       for (int64_t r = begin; r < end; ++r) {
@@ -118,9 +119,16 @@ void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind) {
           const auto up = gate.shifted(16);
           const F32Vec dh = at.load(dh_row);
           const ValueAndSlope f = activate<kKind>(gate.load(in));
-          gate.store(hn::MulAdd(hn::Mul(dh, up.load(in)), f.slope, gate.load(din)), din);
-          up.store(hn::MulAdd(dh, f.value, up.load(din)), din);
+          const F32Vec zero = hn::Zero(F32()), old_gate = accumulate ? gate.load(din) : zero,
+                       old_up = accumulate ? up.load(din) : zero;
+          gate.store(hn::MulAdd(hn::Mul(dh, up.load(in)), f.slope, old_gate), din);
+          up.store(hn::MulAdd(dh, f.value, old_up), din);
         });
+        if (const int64_t tail = dh_RF.cols % 16; tail > 0 && !accumulate) {  // pads
+          float* last = din + (dh_RF.cols / 16) * 32;
+          std::fill(last + tail, last + 16, 0.0f);
+          std::fill(last + 16 + tail, last + 32, 0.0f);
+        }
       }
     });
   });

@@ -66,7 +66,8 @@ void grouped_gemm_dx(const GroupedGemm& g) {
                             g.w.expert<float>(e), map.cols, valid.range[size_t(i)][0],
                             valid.range[size_t(i)][1], {g.y.row<float>(first), g.y.stride},
                             g.x.row<float>(first), g.x.stride, by_rows ? begin : 0,
-                            by_rows ? end : n, by_rows ? 0 : begin, by_rows ? map.cols : end);
+                            by_rows ? end : n, by_rows ? 0 : begin, by_rows ? map.cols : end,
+                            g.accumulate || i > 0);
                     });
 }
 
@@ -74,6 +75,14 @@ void grouped_gemm_dw(const GroupedGemm& g) {
   const PanelMap& map = g.w.map;
   const PanelMap::Ranges valid = map.valid_ranges();
   const bool split_weight_rows = map.stored_rows() >= map.cols;
+  // What no chain reaches: pads, and experts without rows.
+  const bool pads = map.half() % 16 != 0, accumulate = g.accumulate || pads;
+  if (!g.accumulate)
+    parallel_for(g.w.experts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t e = begin; e < end; ++e)
+        if (pads || g.offsets_E1[size_t(e)] == g.offsets_E1[size_t(e) + 1])
+          std::memset(g.w.expert<float>(e), 0, size_t(map.stored_numel()) * sizeof(float));
+    });
   const auto extent = [&](int64_t) { return split_weight_rows ? map.stored_rows() : map.cols; };
   for_expert_pieces(
       g.offsets_E1, g.w.experts, map.stored_numel(), kGrain, extent,
@@ -85,9 +94,10 @@ void grouped_gemm_dw(const GroupedGemm& g) {
           const int64_t r0 = g.offsets_E1[size_t(e)], r1 = g.offsets_E1[size_t(e) + 1];
           if (split_weight_rows)
             outer_product(g.w.expert<float>(e), map.cols, dy, x, r0, r1, std::max(s0, begin),
-                          std::min(s1, end), 0, map.cols);
+                          std::min(s1, end), 0, map.cols, accumulate);
           else
-            outer_product(g.w.expert<float>(e), map.cols, dy, x, r0, r1, s0, s1, begin, end);
+            outer_product(g.w.expert<float>(e), map.cols, dy, x, r0, r1, s0, s1, begin, end,
+                          accumulate);
         }
       });
 }

@@ -291,11 +291,11 @@ HWY_INLINE void transpose_16x16(const float* from, float* to) {
     }
 }
 
-/// dx[r][k] goes on over stored rows [s0, s1) of the weight w (s0 a multiple of 16): rows [r0, r1),
-/// columns [k0, k1) (k0 a multiple of 16).
+/// dx[r][k] goes on (or starts, without accumulate) over stored rows [s0, s1) of the weight w (s0 a
+/// multiple of 16): rows [r0, r1), columns [k0, k1) (k0 a multiple of 16).
 inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t s0, int64_t s1,
                                              Rows dy, float* dx, int64_t dx_stride, int64_t r0,
-                                             int64_t r1, int64_t k0, int64_t k1) {
+                                             int64_t r1, int64_t k0, int64_t k1, bool accumulate) {
   // 1024 stored rows at a time: the transposed tile (128 KiB) and 128 rows of dy (512 KiB) fit L2;
   // transposing, which costs as much as 8 rows of products, is shared by 128; shorter chunks store
   // and load the chains more often.
@@ -325,7 +325,7 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
                   .out = dx + k,
                   .out_stride = dx_stride,
                   .cols = k1 - k,
-                  .accumulate = true},
+                  .accumulate = accumulate || chunk > s0},
                  block, std::min(r1, block + kRowBlock), 0, n_panels);
       }
   }
@@ -350,10 +350,12 @@ HWY_INLINE void pack_columns(const Rows& x, int64_t r, int64_t n, int64_t k0, in
   }
 }
 
-/// The chains of dw[n/16][k][16] go on over rows [r0, r1) of dy and x: stored rows [n0, n1) of the
-/// weight (all of them real, n0 a multiple of 16), columns [k0, k1).
+/// The chains of dw[n/16][k][16] go on (or start, without accumulate) over rows [r0, r1), at least
+/// one, of dy and x: stored rows [n0, n1) of the weight (all of them real, n0 a multiple of 16),
+/// columns [k0, k1).
 inline HWY_NOINLINE void outer_product(float* dw, int64_t K, Rows dy, Rows x, int64_t r0,
-                                       int64_t r1, int64_t n0, int64_t n1, int64_t k0, int64_t k1) {
+                                       int64_t r1, int64_t n0, int64_t n1, int64_t k0, int64_t k1,
+                                       bool accumulate) {
   constexpr int64_t kRowBlock = 192;  // packed x (L2) and a strip of dy (36 KiB, L1) per block; the
                                       // chains are stored between blocks
   if (n0 >= n1 || k0 >= k1) return;
@@ -384,7 +386,7 @@ inline HWY_NOINLINE void outer_product(float* dw, int64_t K, Rows dy, Rows x, in
                            .row_stride = 16,
                            .panel_stride = K * 16,
                            .cols = std::min<int64_t>(cols, 16),
-                           .accumulate = true});
+                           .accumulate = accumulate || q > 0});
         });
     };
     int64_t n = n0;

@@ -53,11 +53,11 @@ void act_fwd(MatView y, MatView x, Activation kind) {
 }
 
 template <class T>
-void act_bwd(MatView dx, MatView dy, MatView x, Activation kind) {
+void act_bwd(MatView dx, MatView dy, MatView x, Activation kind, bool accumulate) {
   for (int64_t t = 0; t < x.rows; ++t)
     for (int64_t i = 0; i < x.cols; ++i)
-      dx.at<T>(t, i) =
-          std::fma(dy.at<T>(t, i), activate(x.at<T>(t, i), kind).slope, dx.at<T>(t, i));
+      dx.at<T>(t, i) = std::fma(dy.at<T>(t, i), activate(x.at<T>(t, i), kind).slope,
+                                accumulate ? dx.at<T>(t, i) : T(0));
 }
 
 // Column of gate i in the alternating panels; its up partner is 16 further.
@@ -73,15 +73,19 @@ void gated_act_fwd(MatView h_RF, MatView gu, Activation kind) {
 }
 
 template <class T>
-void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind) {
+void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind, bool accumulate) {
   for (int64_t r = 0; r < dh_RF.rows; ++r)
     for (int64_t i = 0; i < dh_RF.cols; ++i) {
       const T *gate = gu.row<T>(r) + gate_column(i), up = gate[16], dh = dh_RF.at<T>(r, i);
       T* dgate = dgu.row<T>(r) + gate_column(i);
       const ValueAndSlope<T> f = activate(*gate, kind);
-      dgate[0] = std::fma(dh * up, f.slope, dgate[0]);
-      dgate[16] = std::fma(dh, f.value, dgate[16]);
+      dgate[0] = std::fma(dh * up, f.slope, accumulate ? dgate[0] : T(0));
+      dgate[16] = std::fma(dh, f.value, accumulate ? dgate[16] : T(0));
     }
+  if (accumulate) return;
+  for (int64_t i = dh_RF.cols; i < gu.cols / 2; ++i)  // pads
+    for (int64_t r = 0; r < dh_RF.rows; ++r)
+      dgu.row<T>(r)[gate_column(i)] = dgu.row<T>(r)[gate_column(i) + 16] = T(0);
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ void grouped_gemm_dx(const GroupedGemm& g) {
     for (int64_t r = g.offsets_E1[size_t(e)]; r < g.offsets_E1[size_t(e) + 1]; ++r) {
       const T* dy = g.y.row<T>(r);
       T* dx = g.x.row<T>(r);
+      if (!g.accumulate) std::fill(dx, dx + map.cols, T(0));
       for (int64_t k = 0; k < map.cols; ++k)
         for (int i = 0; i < valid.count; ++i)
           for (int64_t s = valid.range[size_t(i)][0]; s < valid.range[size_t(i)][1]; ++s)
@@ -47,6 +48,7 @@ void grouped_gemm_dw(const GroupedGemm& g) {
   const PanelMap::Ranges valid = map.valid_ranges();
   for (int64_t e = 0; e < g.w.experts; ++e) {
     T* w = g.w.expert<T>(e);
+    if (!g.accumulate) std::fill(w, w + map.stored_numel(), T(0));
     for (int64_t r = g.offsets_E1[size_t(e)]; r < g.offsets_E1[size_t(e) + 1]; ++r) {
       const T* x = g.x.row<T>(g.gather_R ? g.gather_R[r] : r);
       const T* dy = g.y.row<T>(r);
