@@ -38,6 +38,8 @@ class Var {
     if (!accumulate) node_->grad = Tensor::empty(shape(), dtype(), value().layout());
     return {node_->grad, accumulate};
   }
+  /// The first gradient of this Var, of its shape, type and layout; later ones are added to it.
+  void set_grad(Tensor grad) const { node_->grad = std::move(grad); }
   bool has_grad() const { return bool(node_->grad); }
   void clear_grad() const { node_->grad = {}; }
 

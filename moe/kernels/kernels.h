@@ -38,6 +38,7 @@ struct Rope {
   int64_t heads = 1, head_dim = 0,
           rotary_dim = 0;    // x: [T, heads * head_dim]; the rest of a head passes through
   bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim / 2)
+  bool accumulate = true;    // rope_bwd
 };
 
 inline constexpr int64_t kKvBlock =
@@ -116,6 +117,7 @@ struct Combine {
   std::span<const int32_t> token_offsets_T1;
   std::span<const int32_t> row_of_N;
   MatView drows_RD, dw_1N;  // combine_bwd only; each row belongs to exactly one assignment
+  bool accumulate = true;   // combine_bwd: drows
 };
 
 struct AdamW {

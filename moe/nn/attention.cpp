@@ -58,7 +58,8 @@ Var Attention::operator()(const Var& x_TD, const ForwardContext& ctx) const {
                           .positions_T = ctx.positions_T,
                           .heads = H + G,
                           .head_dim = A,
-                          .rotary_dim = A});
+                          .rotary_dim = A,
+                          .in_place = true});
   }
   ops::AttentionArgs args{.spans = {},
                           .H = H,

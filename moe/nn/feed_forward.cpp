@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/feed_forward.h"
 
-#include "moe/ops/activation.h"
+#include "moe/ops/feed_forward.h"
 
 namespace moe {
 
@@ -24,12 +24,18 @@ FeedForward::FeedForward(const ModelConfig& c, int64_t d_ff_, DType dtype, int64
   down.residual_output = true;
 }
 
-Var FeedForward::activate(const Var& x) const {
-  return gated ? ops::gated_activation(x, d_ff, kind) : ops::activation(x, kind);
+Var FeedForward::operator()(const Var& x_TD) const {
+  return (*this)(x_TD, ops::one_group(x_TD.size(0)));
 }
-Var FeedForward::operator()(const Var& x_TD) const { return down(activate(up(x_TD))); }
 Var FeedForward::operator()(const Var& rows_RD, const Tensor& offsets_E1) const {
-  return down(activate(up(rows_RD, offsets_E1)), offsets_E1);
+  return ops::feed_forward(rows_RD, offsets_E1,
+                           {.up = up.weight,
+                            .up_bias = up.bias,
+                            .down = down.weight,
+                            .down_bias = down.bias,
+                            .d_ff = d_ff,
+                            .gated = gated,
+                            .kind = kind});
 }
 
 void FeedForward::visit(const Visitor& v) const {

@@ -25,9 +25,6 @@ struct FeedForward {
   Var operator()(const Var& x_TD) const;
   Var operator()(const Var& rows_RD, const Tensor& offsets_E1) const;
   void visit(const Visitor& v) const;
-
- private:
-  Var activate(const Var& x) const;
 };
 
 }  // namespace moe

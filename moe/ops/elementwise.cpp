@@ -19,8 +19,17 @@ Var add(const Var& a, const Var& b) {
   kernels(y.dtype()).add(y.view(), a.view(), b.view());
   return record("add", y, {a, b}, [=](const Tensor& dy) {
     const Kernels& k = kernels(dy.dtype());
-    if (wants_grad(a)) k.accumulate(a.grad().view(), dy.view());
-    if (wants_grad(b)) k.accumulate(b.grad().view(), dy.view());
+    // The sum's own gradient is read for the last time here: it may become that of a summand.
+    bool given = false;
+    for (const Var& v : {a, b}) {
+      if (!wants_grad(v)) continue;
+      if (v.has_grad()) {
+        k.accumulate(v.grad().view(), dy.view());
+      } else {
+        v.set_grad(given ? dy.clone() : dy);
+        given = true;
+      }
+    }
   });
 }
 

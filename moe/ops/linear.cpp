@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "moe/ops/linear.h"
 
-#include "moe/kernels/kernels.h"
-
 namespace moe::ops {
 namespace {
 
@@ -14,51 +12,68 @@ MatView bias_view(const Tensor& bias) {
 
 }  // namespace
 
-Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, const Var& bias) {
-  const PanelView w = w_EOI.value().panels();
+void grouped_linear_fwd(const Kernels& k, const Tensor& y, const Tensor& x, const Var& w,
+                        const Var& bias, const Tensor& offsets_E1) {
+  const PanelView panels = w.value().panels();
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
-  MOE_CHECK(x_RI.size(-1) == w.map.cols, "[grouped_linear] x is ", x_RI.shape().text(),
-            ", the weight ", w_EOI.shape().text());
-  MOE_CHECK(int64_t(offsets.size()) == w.experts + 1, "[grouped_linear] weight has ", w.experts,
-            " experts, offsets imply ", offsets.size() - 1);
-  MOE_CHECK(offsets.front() == 0 && offsets.back() == x_RI.size(0),
+  MOE_CHECK(x.size(-1) == panels.map.cols, "[grouped_linear] x is ", x.shape().text(),
+            ", the weight ", w.shape().text());
+  MOE_CHECK(int64_t(offsets.size()) == panels.experts + 1, "[grouped_linear] weight has ",
+            panels.experts, " experts, offsets imply ", offsets.size() - 1);
+  MOE_CHECK(offsets.front() == 0 && offsets.back() == x.size(0),
             "[grouped_linear] offsets run from ", offsets.front(), " to ", offsets.back(),
-            ", x has ", x_RI.size(0), " rows");
-  const Kernels& k = kernels(x_RI.dtype());
-  Tensor y = Tensor::empty({x_RI.size(0), w.map.out_cols()}, x_RI.dtype());
+            ", x has ", x.size(0), " rows");
   k.grouped_gemm({.y = y.view(),
-                  .x = x_RI.view(),
-                  .w = w,
+                  .x = x.view(),
+                  .w = panels,
                   .bias_EN = bias ? bias_view(bias.value()) : MatView{},
                   .offsets_E1 = offsets});
+}
+
+void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor& x, const Var& w,
+                                const Var& bias, const Tensor& offsets_E1) {
+  const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
+  if (wants_grad(bias)) k.bias_bwd(bias_view(bias.grad()), dy.view(), offsets);
+  if (!wants_grad(w)) return;
+  const auto [dw, accumulate] = w.grad_target();
+  k.grouped_gemm_dw({.y = dy.view(),
+                     .x = x.view(),
+                     .w = dw.panels(),
+                     .bias_EN = {},
+                     .offsets_E1 = offsets,
+                     .accumulate = accumulate});
+}
+
+void grouped_linear_bwd_input(const Kernels& k, const Tensor& dx, bool accumulate, const Tensor& dy,
+                              const Var& w, const Tensor& offsets_E1) {
+  k.grouped_gemm_dx({.y = dy.view(),
+                     .x = dx.view(),
+                     .w = w.value().panels(),
+                     .bias_EN = {},
+                     .offsets_E1 = offsets_E1.data<int32_t>(),
+                     .accumulate = accumulate});
+}
+
+Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, const Var& bias) {
+  const Kernels& k = kernels(x_RI.dtype());
+  Tensor y = Tensor::empty({x_RI.size(0), w_EOI.value().panel_map().out_cols()}, x_RI.dtype());
+  grouped_linear_fwd(k, y, x_RI.value(), w_EOI, bias, offsets_E1);
   return record("grouped_linear", y, {x_RI, w_EOI, bias}, [=](const Tensor& dy) {
     const Kernels& kb = kernels(dy.dtype());
-    const std::span<const int32_t> rows = offsets_E1.data<int32_t>();
-    if (wants_grad(bias)) kb.bias_bwd(bias_view(bias.grad()), dy.view(), rows);
-    if (wants_grad(w_EOI)) {
-      const auto [dw, accumulate] = w_EOI.grad_target();
-      kb.grouped_gemm_dw({.y = dy.view(),
-                          .x = x_RI.view(),
-                          .w = dw.panels(),
-                          .bias_EN = {},
-                          .offsets_E1 = rows,
-                          .accumulate = accumulate});
-    }
-    if (wants_grad(x_RI)) {
-      const auto [dx, accumulate] = x_RI.grad_target();
-      kb.grouped_gemm_dx({.y = dy.view(),
-                          .x = dx.view(),
-                          .w = w_EOI.value().panels(),
-                          .bias_EN = {},
-                          .offsets_E1 = rows,
-                          .accumulate = accumulate});
-    }
+    grouped_linear_bwd_weights(kb, dy, x_RI.value(), w_EOI, bias, offsets_E1);
+    if (!wants_grad(x_RI)) return;
+    const auto [dx, accumulate] = x_RI.grad_target();
+    grouped_linear_bwd_input(kb, dx, accumulate, dy, w_EOI, offsets_E1);
   });
 }
 
 Var linear(const Var& x_TI, const Var& w_OI, const Var& bias) {
-  const int32_t offsets[2] = {0, int32_t(x_TI.size(0))};
-  return grouped_linear(x_TI, w_OI, Tensor::from<int32_t>({2}, offsets), bias);
+  return grouped_linear(x_TI, w_OI, one_group(x_TI.size(0)), bias);
+}
+
+Tensor one_group(int64_t n_rows) {
+  const int32_t offsets[2] = {0, int32_t(n_rows)};
+  return Tensor::from<int32_t>({2}, offsets);
 }
 
 }  // namespace moe::ops

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "moe/autograd/tape.h"
+#include "moe/kernels/kernels.h"
 
 namespace moe::ops {
 
@@ -16,5 +17,18 @@ Var linear(const Var& x_TI, const Var& w_OI, const Var& bias = {});
 /// rows gets a zero gradient.
 Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1,
                    const Var& bias = {});
+
+/// Offsets of rows that all belong to one matrix: {0, n_rows}.
+Tensor one_group(int64_t n_rows);
+
+// The three parts, for ops that hold linear maps inside. fwd checks the shapes and overwrites y;
+// bwd_weights adds to (or, at first use, sets) the gradients of w and bias that are wanted;
+// bwd_input adds dy W to dx, or sets it.
+void grouped_linear_fwd(const Kernels& k, const Tensor& y, const Tensor& x, const Var& w,
+                        const Var& bias, const Tensor& offsets_E1);
+void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor& x, const Var& w,
+                                const Var& bias, const Tensor& offsets_E1);
+void grouped_linear_bwd_input(const Kernels& k, const Tensor& dx, bool accumulate, const Tensor& dy,
+                              const Var& w, const Tensor& offsets_E1);
 
 }  // namespace moe::ops

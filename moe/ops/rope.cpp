@@ -26,13 +26,21 @@ Var rope(const Var& x_TN, const RopeArgs& args) {
   for (const int32_t p : args.positions_T.data<int32_t>())
     MOE_CHECK(p >= 0 && p < args.cos_PR.size(0), "[rope] position ", p, " is beyond the table of ",
               args.cos_PR.size(0));
-  Tensor y = x_TN.value().clone();
+  Tensor y = args.in_place ? x_TN.value() : x_TN.value().clone();
   kernels(y.dtype()).rope_fwd(y.view().columns(0, rotated), x_TN.view().columns(0, rotated),
                               kernel_args(args));
   return record("rope", y, {x_TN}, [=](const Tensor& dy) {
     const Kernels& k = kernels(dy.dtype());
+    Rope r = kernel_args(args);
+    const MatView dy_rotated = dy.view().columns(0, rotated);
+    if (!x_TN.has_grad()) {  // dy, read for the last time, becomes dx
+      r.accumulate = false;
+      k.rope_bwd(dy_rotated, dy_rotated, r);
+      x_TN.set_grad(dy);
+      return;
+    }
     const MatView dx = x_TN.grad().view();
-    k.rope_bwd(dx.columns(0, rotated), dy.view().columns(0, rotated), kernel_args(args));
+    k.rope_bwd(dx.columns(0, rotated), dy_rotated, r);
     if (rest > 0) k.accumulate(dx.columns(rotated, rest), dy.view().columns(rotated, rest));
   });
 }

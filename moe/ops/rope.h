@@ -12,9 +12,11 @@ struct RopeArgs {
   Tensor positions_T;     // i32
   int64_t heads = 1, head_dim = 0, rotary_dim = 0;
   bool interleaved = false;
+  bool in_place = false;  // the result takes x's memory; only where no backward reads x, as behind
+                          // a linear map or a norm, and nobody else uses it
 };
 
-/// Rotates the first heads * head_dim columns of x_TN; the rest (values) is copied.
+/// Rotates the first heads * head_dim columns of x_TN; the rest (values) stays as it is.
 Var rope(const Var& x_TN, const RopeArgs& args);
 
 }  // namespace moe::ops

@@ -52,7 +52,11 @@ Var combine_rows(const Var& rows_RD, const Var& w_A, const CombinePlan& plan) {
   return record("combine_rows", y_TD, {rows_RD, w_A}, [=](const Tensor& dy) {
     Combine c = args(dy);
     Tensor dw_N1 = Tensor::zeros({N, 1}, dtype);
-    c.drows_RD = rows_RD.grad().view();
+    // A row that no token takes has the gradient 0, which nobody else writes.
+    const auto [drows, accumulate] =
+        N == rows_RD.size(0) ? rows_RD.grad_target() : Var::GradTarget{rows_RD.grad(), true};
+    c.drows_RD = drows.view();
+    c.accumulate = accumulate;
     c.dw_1N = dw_N1.reshape({1, N}).view();
     kernels(dtype).combine_bwd(c);
     if (wants_grad(w_A))

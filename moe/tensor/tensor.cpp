@@ -3,9 +3,15 @@
 
 #include <cstring>
 
+#include "moe/base/parallel.h"
 #include "moe/tensor/allocator.h"
 
 namespace moe {
+namespace {
+
+constexpr int64_t kBytesPerTask = 1 << 20;  // fewer are not worth waking a thread for
+
+}  // namespace
 
 std::string Shape::text() const {
   std::string out = "[";
@@ -51,7 +57,9 @@ Tensor Tensor::zeros(Shape shape, DType dtype, Layout layout) {
 }
 
 void Tensor::fill_zero() const {
-  if (stored_bytes() > 0) std::memset(raw(), 0, size_t(stored_bytes()));
+  parallel_for(stored_bytes(), kBytesPerTask, [&](int64_t begin, int64_t end) {
+    std::memset(raw() + begin, 0, size_t(end - begin));
+  });
 }
 
 Tensor Tensor::reshape(Shape shape) const {
@@ -79,7 +87,9 @@ Tensor Tensor::rows(int64_t begin, int64_t end) const {
 
 Tensor Tensor::clone() const {
   Tensor t = empty(shape_, dtype_, layout_);
-  if (stored_bytes() > 0) std::memcpy(t.raw(), raw(), size_t(stored_bytes()));
+  parallel_for(stored_bytes(), kBytesPerTask, [&](int64_t begin, int64_t end) {
+    std::memcpy(t.raw() + begin, raw() + begin, size_t(end - begin));
+  });
   return t;
 }
 

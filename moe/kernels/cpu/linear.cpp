@@ -62,12 +62,12 @@ void grouped_gemm_dx(const GroupedGemm& g) {
                       const int64_t first = g.offsets_E1[size_t(e)], n = rows_of(e);
                       const bool by_rows = split_rows(n);
                       for (int i = 0; i < valid.count; ++i)
-                        multiply_transposed(
-                            g.w.expert<float>(e), map.cols, valid.range[size_t(i)][0],
-                            valid.range[size_t(i)][1], {g.y.row<float>(first), g.y.stride},
-                            g.x.row<float>(first), g.x.stride, by_rows ? begin : 0,
-                            by_rows ? end : n, by_rows ? 0 : begin, by_rows ? map.cols : end,
-                            g.accumulate || i > 0);
+                        multiply_transposed(g.w.expert<float>(e), map.cols,
+                                            valid.range[size_t(i)][0], valid.range[size_t(i)][1],
+                                            {g.y.row<float>(first), g.y.stride},
+                                            g.x.row<float>(first), g.x.stride, by_rows ? begin : 0,
+                                            by_rows ? end : n, by_rows ? 0 : begin,
+                                            by_rows ? map.cols : end, g.accumulate || i > 0);
                     });
 }
 

@@ -95,7 +95,9 @@ void rotate(MatView out, MatView in, const Rope& r, float sign) {
 
 void install_rope(Kernels& k) {
   k.rope_fwd = [](MatView y, MatView x, const Rope& r) { rotate<false>(y, x, r, 1.0f); };
-  k.rope_bwd = [](MatView dx, MatView dy, const Rope& r) { rotate<true>(dx, dy, r, -1.0f); };
+  k.rope_bwd = [](MatView dx, MatView dy, const Rope& r) {
+    (r.accumulate ? rotate<true> : rotate<false>)(dx, dy, r, -1.0f);
+  };
 }
 
 }  // namespace

@@ -74,7 +74,8 @@ void combine_bwd(const Combine& c) {
         float* drow = c.drows_RD.row<float>(c.row_of_N[size_t(n)]);
         const F32Vec w = hn::Set(F32(), c.w_1N.at<float>(0, n));
         for_each_vector(0, c.y_TD.cols, [&](auto at) HWY_ATTR {
-          at.store(hn::MulAdd(w, at.load(dy), at.load(drow)), drow);
+          const F32Vec old = c.accumulate ? at.load(drow) : hn::Zero(F32());
+          at.store(hn::MulAdd(w, at.load(dy), old), drow);
         });
         const float dot = reduce_row(c.y_TD.cols, [&](F32Vec lane, auto at) HWY_ATTR {
           return hn::MulAdd(at.load(row), at.load(dy), lane);

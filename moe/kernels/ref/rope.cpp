@@ -34,7 +34,10 @@ void rope_fwd(MatView y, MatView x, const Rope& r) {
 }
 template <class T>
 void rope_bwd(MatView dx, MatView dy, const Rope& r) {
-  rotate<T, true>(dx, dy, r, T(-1));
+  if (r.accumulate)
+    rotate<T, true>(dx, dy, r, T(-1));
+  else
+    rotate<T, false>(dx, dy, r, T(-1));
 }
 
 }  // namespace

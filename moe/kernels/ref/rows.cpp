@@ -39,7 +39,8 @@ void combine_bwd(const Combine& c) {
       const T dot = reduce_row<T>(c.y_TD.cols,
                                   [&](T lane, int64_t i) { return std::fma(row[i], dy[i], lane); });
       c.dw_1N.at<T>(0, n) = c.dw_1N.at<T>(0, n) + dot;
-      for (int64_t i = 0; i < c.y_TD.cols; ++i) drow[i] = std::fma(w, dy[i], drow[i]);
+      for (int64_t i = 0; i < c.y_TD.cols; ++i)
+        drow[i] = std::fma(w, dy[i], c.accumulate ? drow[i] : T(0));
     }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/base/parallel.h"
 #include "moe/nn/moe/sparse_dispatch.h"
 #include "moe/ops/select.h"
 
@@ -55,11 +56,17 @@ Picks token_choice(const ForwardContext& ctx,
 }
 
 Picks top_k_picks(const Tensor& scores_TE, int64_t k, const ForwardContext& ctx) {
-  std::vector<int32_t> index_TK(size_t(scores_TE.size(0) * k));
+  const int64_t T = scores_TE.size(0);
+  std::vector<int32_t> index_TK(size_t(T * k));
   kernels(scores_TE.dtype()).top_k(index_TK, scores_TE.view(), k);
-  return token_choice(ctx, [&](int64_t t) {
-    return std::vector<int32_t>(index_TK.begin() + t * k, index_TK.begin() + (t + 1) * k);
-  });
+  Picks picks;
+  picks.reserve(index_TK.size());
+  for (int64_t t = 0; t < T; ++t) {
+    if (!ctx.valid(t)) continue;
+    for (int64_t i = 0; i < k; ++i)
+      picks.push_back({index_TK[size_t(t * k + i)], int32_t(t), int32_t(i)});
+  }
+  return picks;
 }
 
 namespace {
@@ -71,20 +78,53 @@ Tensor from_picks(const Picks& picks, F f) {
   return out;
 }
 
-void add_scores(RouterStats& stats, const Tensor& probs_TE, const ForwardContext& ctx) {
-  const int64_t E = probs_TE.size(1);
-  for (int64_t t = 0; t < probs_TE.size(0); ++t) {
-    if (!ctx.valid(t)) continue;
-    double sum = 0;
-    for (int64_t e = 0; e < E; ++e) sum += score_at(probs_TE, t, e);
-    for (int64_t e = 0; e < E; ++e) {
-      const double p = score_at(probs_TE, t, e) / sum;
-      if (!(p > 0)) continue;
-      stats.prob_sum_E[size_t(e)] += p;
-      stats.entropy_sum -= p * std::log(p);
+template <class T>
+void add_scores(RouterStats& stats, const T* probs, int64_t n_tokens, int64_t E,
+                const ForwardContext& ctx) {
+  // Entropies of tokens on all threads; sums over tokens in their order.
+  std::vector<double> entropy_T(size_t(n_tokens), 0), share_T(size_t(n_tokens), 0);
+  parallel_for(n_tokens, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const T* p_E = probs + t * E;
+      double sum = 0, entropy = 0;
+      for (int64_t e = 0; e < E; ++e) sum += double(p_E[e]);
+      for (int64_t e = 0; e < E; ++e) {
+        const double p = double(p_E[e]) / sum;
+        if (p > 0) entropy -= p * std::log(p);
+      }
+      entropy_T[size_t(t)] = entropy;
+      share_T[size_t(t)] = sum;
     }
+  });
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    if (!ctx.valid(t)) continue;
+    for (int64_t e = 0; e < E; ++e) {
+      const double p = double(probs[t * E + e]) / share_T[size_t(t)];
+      if (p > 0) stats.prob_sum_E[size_t(e)] += p;
+    }
+    stats.entropy_sum += entropy_T[size_t(t)];
     stats.n_tokens += 1;
   }
+}
+
+void add_scores(RouterStats& stats, const Tensor& probs_TE, const ForwardContext& ctx) {
+  const int64_t T = probs_TE.size(0), E = probs_TE.size(1);
+  if (probs_TE.dtype() == DType::f64)
+    add_scores(stats, probs_TE.data<double>().data(), T, E, ctx);
+  else
+    add_scores(stats, probs_TE.data<float>().data(), T, E, ctx);
+}
+
+// By expert, then token, then choice. A counting sort by expert does it for picks that come token
+// by token, as most routers make them.
+void sort_picks(Picks& picks, int64_t n_experts) {
+  std::vector<size_t> next(size_t(n_experts) + 1, 0);
+  for (const Pick& p : picks) next[size_t(p.expert) + 1] += 1;
+  for (size_t e = 0; e < size_t(n_experts); ++e) next[e + 1] += next[e];
+  Picks sorted(picks.size());
+  for (const Pick& p : picks) sorted[next[size_t(p.expert)]++] = p;
+  if (!std::is_sorted(sorted.begin(), sorted.end())) std::sort(sorted.begin(), sorted.end());
+  picks = std::move(sorted);
 }
 
 }  // namespace
@@ -119,7 +159,7 @@ Routing AssignmentRouter::route(const Var& x_TD, const ForwardContext& ctx) cons
   } else {
     picks = select_experts(scores, ctx);
   }
-  std::sort(picks.begin(), picks.end());
+  sort_picks(picks, n_outputs());
   const Var weight_A1 = weigh(scores, picks, ctx.n_tokens());
   RouterStats stats{size_t(n_outputs())};
   add_scores(stats, scores.probs_TE.value(), ctx);

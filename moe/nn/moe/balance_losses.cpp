@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "moe/base/parallel.h"
 #include "moe/nn/moe/assignment_router.h"
 
 namespace moe {
@@ -14,14 +15,32 @@ namespace {
 template <class F>
 void add_to_grad(const Tensor& grad_TE, F value) {
   const int64_t T = grad_TE.size(0), E = grad_TE.size(1);
-  for (int64_t t = 0; t < T; ++t)
-    for (int64_t e = 0; e < E; ++e) {
-      const size_t i = size_t(t * E + e);
-      if (grad_TE.dtype() == DType::f64)
-        grad_TE.data<double>()[i] += value(t, e);
-      else
-        grad_TE.data<float>()[i] += float(value(t, e));
-    }
+  const auto add = [&]<class Number>(std::span<Number> grad) {
+    parallel_for(T, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        for (int64_t e = 0; e < E; ++e) grad[size_t(t * E + e)] += Number(value(t, e));
+    });
+  };
+  if (grad_TE.dtype() == DType::f64)
+    add(grad_TE.data<double>());
+  else
+    add(grad_TE.data<float>());
+}
+
+// Sums over the valid tokens of each expert's score, tokens ascending.
+std::vector<double> column_sums(const Tensor& scores_TE, const ForwardContext& ctx) {
+  const int64_t T = scores_TE.size(0), E = scores_TE.size(1);
+  std::vector<double> sums(size_t(E), 0);
+  const auto sum = [&](const auto& scores) {
+    for (int64_t t = 0; t < T; ++t)
+      if (ctx.valid(t))
+        for (int64_t e = 0; e < E; ++e) sums[size_t(e)] += double(scores[size_t(t * E + e)]);
+  };
+  if (scores_TE.dtype() == DType::f64)
+    sum(scores_TE.data<double>());
+  else
+    sum(scores_TE.data<float>());
+  return sums;
 }
 
 Var scalar(const char* op, double value, const Var& input,
@@ -56,12 +75,8 @@ Var switch_loss(const Var& scores_TE, const std::vector<int64_t>& counts_E,
   std::vector<double> f(size_t(E), 0);
   for (size_t e = 0; e < f.size(); ++e) f[e] = double(counts_E[e]) / double(total);
   double loss = 0;
-  for (int64_t e = 0; e < E; ++e) {
-    double P = 0;
-    for (int64_t t = 0; t < T; ++t)
-      if (ctx.valid(t)) P += score_at(scores_TE.value(), t, e);
-    loss += f[size_t(e)] * (P / double(n));
-  }
+  const std::vector<double> P_E = column_sums(scores_TE.value(), ctx);
+  for (size_t e = 0; e < f.size(); ++e) loss += f[e] * (P_E[e] / double(n));
   return scalar("switch_loss", double(E) * loss, scores_TE, [=](double dloss) {
     add_to_grad(scores_TE.grad(), [&](int64_t t, int64_t e) {
       return ctx.valid(t) ? dloss * double(E) * f[size_t(e)] / double(n) : 0.0;
@@ -73,12 +88,12 @@ Var router_z_loss(const Var& logits_TE, const ForwardContext& ctx) {
   const int64_t T = logits_TE.size(0), n = count_valid(ctx, T);
   if (n == 0 || logits_TE.size(1) == 0) return zero_loss();
   std::vector<double> lse(size_t(T), 0);
+  parallel_for(T, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) lse[size_t(t)] = row_logsumexp(logits_TE.value(), t);
+  });
   double loss = 0;
-  for (int64_t t = 0; t < T; ++t) {
-    if (!ctx.valid(t)) continue;
-    lse[size_t(t)] = row_logsumexp(logits_TE.value(), t);
-    loss += lse[size_t(t)] * lse[size_t(t)];
-  }
+  for (int64_t t = 0; t < T; ++t)
+    if (ctx.valid(t)) loss += lse[size_t(t)] * lse[size_t(t)];
   return scalar("router_z_loss", loss / double(n), logits_TE, [=](double dloss) {
     add_to_grad(logits_TE.grad(), [&](int64_t t, int64_t e) {
       if (!ctx.valid(t)) return 0.0;

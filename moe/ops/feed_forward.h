@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// A feed-forward network, or one per expert, as one op: up, activation, down. One op and not three,
+// because the activation is cheaper to compute again than to keep: only the up projection's output
+// is stored for backward, and its gradient takes the same memory.
+#pragma once
+
+#include "moe/autograd/tape.h"
+#include "moe/kernels/kernels.h"
+
+namespace moe::ops {
+
+struct FeedForwardWeights {
+  Var up, up_bias;      // panels [E, F, D], or gate_up panels [E, 2F, D]; bias [E, .., 1] or null
+  Var down, down_bias;  // panels [E, D, F]; bias [E, D, 1] or null
+  int64_t d_ff = 0;
+  bool gated = true;  // h = f(gate) * up (Shazeer 2020, arXiv:2002.05202), else h = f(up)
+  Activation kind = Activation::silu;
+};
+
+/// x_RD: [R, D], rows [offsets_E1[e], offsets_E1[e+1]) meet expert e. Returns [R, D]. An expert
+/// without rows gets a zero gradient. The same bits as linear, activation, linear.
+Var feed_forward(const Var& x_RD, const Tensor& offsets_E1, const FeedForwardWeights& weights);
+
+}  // namespace moe::ops
