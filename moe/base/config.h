@@ -34,8 +34,11 @@ class ConfigTable {
               const std::string& meaning);
   void boolean(const std::string& path, bool& field, const std::string& meaning);
   void string(const std::string& path, std::string& field, const std::string& meaning);
+  /// One of some words; true and false among them may be written as booleans, and are.
   void choice(const std::string& path, std::string& field, std::vector<std::string> choices,
               const std::string& meaning);
+  /// A word of some grammar, or a list of whole numbers, which the field holds as "[2,5,8]".
+  void string_or_list(const std::string& path, std::string& field, const std::string& meaning);
   void numbers(const std::string& path, std::vector<double>& field, size_t count, double min,
                double max, const std::string& meaning);
   void add(ConfigKey key);

@@ -184,7 +184,46 @@ void ConfigTable::choice(const std::string& path, std::string& field,
          str("one of ", join(choices, " | "),
              near.empty() ? "" : str("; did you mean ", near, '?')));
   };
-  key.get = [&field] { return yaml_string(field); };
+  key.get = [&field] { return field == "true" || field == "false" ? field : yaml_string(field); };
+  add(std::move(key));
+}
+
+void ConfigTable::string_or_list(const std::string& path, std::string& field,
+                                 const std::string& meaning) {
+  ConfigKey key{.path = path,
+                .type = "string or list",
+                .range = "",
+                .meaning = meaning,
+                .set = {},
+                .get = {}};
+  key.set = [path, &field](const std::string& yaml) {
+    const YamlNode node = parse_yaml(yaml, path);
+    std::string value;
+    if (node.kind == YamlNode::Kind::list) {
+      std::vector<std::string> numbers;
+      for (const YamlNode& item : node.items) {
+        int64_t number = 0;
+        if (!parse_integer(item, 0, std::numeric_limits<int64_t>::max(), number))
+          fail(path, yaml, "a string or a list of whole numbers");
+        numbers.push_back(str(number));
+      }
+      value = "[" + join(numbers, ",") + "]";
+    } else if (!parse_string(node, value)) {
+      fail(path, yaml, "a string or a list of whole numbers");
+    }
+    field = value;
+  };
+  // A list is written as one, so that other readers of the file see what it is.
+  key.get = [&field] {
+    try {
+      if (field.starts_with('[')) {
+        const YamlNode node = parse_yaml(field, "");
+        if (node.kind == YamlNode::Kind::list) return to_yaml_line(node);
+      }
+    } catch (const Error&) {  // no list after all: a string
+    }
+    return yaml_string(field);
+  };
   add(std::move(key));
 }
 

@@ -21,7 +21,8 @@ ModelConfig read(const JsonReader& c) {
 // A key's YAML text is JSON but for strings that need no quotes.
 Json yaml_value(const ConfigKey& key) {
   const std::string text = key.get();
-  return key.type == "string" && !starts_with(text, "\"") ? Json(text) : parse_json(text, key.path);
+  const bool is_plain = !starts_with(text, "\"") && !starts_with(text, "[");
+  return starts_with(key.type, "string") && is_plain ? Json(text) : parse_json(text, key.path);
 }
 
 Family::Written write(const ModelConfig& m) {

@@ -63,8 +63,9 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
             "t5: distance from which all share a bucket; shaw: clipping distance");
   t.integer("model.sliding_window", c.sliding_window, 0, int64_t{1} << 24,
             "keys a query sees, itself included; 0: all");
-  t.string("model.window_layers", c.window_layers,
-           "layers that use the sliding window: all | [0,2] | every:2 | first_dense:1 | 16-31");
+  t.string_or_list(
+      "model.window_layers", c.window_layers,
+      "layers that use the sliding window: all | [0,2] | every:2 | first_dense:1 | 16-31");
   t.number("model.attention_softcap", c.attention_softcap, 0, 1e6,
            "scores become tanh(s / cap) * cap; 0: off");
   t.boolean("model.attention_sink", c.attention_sink,
@@ -83,8 +84,8 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
   t.optional_group("model.moe", c.has_moe,
                    "Mixture-of-Experts layers; without this group the model is dense");
   MoeConfig& m = c.moe;
-  t.string("model.moe.layers", m.layers,
-           "which layers are MoE: all | [2,5,8,11] | every:2 | first_dense:1 | 16-31");
+  t.string_or_list("model.moe.layers", m.layers,
+                   "which layers are MoE: all | [2,5,8,11] | every:2 | first_dense:1 | 16-31");
   t.integer("model.moe.n_experts", m.n_experts, 1, 65536, "routed experts a layer");
   t.integer("model.moe.top_k", m.top_k, 1, 65536,
             "experts a token takes (expert_choice: on average)");

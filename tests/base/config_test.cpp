@@ -204,6 +204,44 @@ TEST(Config, ChoicesNameTheAlternatives) {
   EXPECT_EQ(s.optimizer, "adamw");
 }
 
+TEST(Config, AChoiceThatCanBeTrueOrFalseIsWrittenAsABoolean) {
+  std::string qk_norm = "true";
+  ConfigTable table;
+  table.choice("qk_norm", qk_norm, {"true", "false", "per_row"}, "a norm");
+  EXPECT_EQ(table.to_yaml(), "qk_norm: true\n");
+  table.read_yaml("qk_norm: false", "x");
+  EXPECT_EQ(qk_norm, "false");
+  EXPECT_EQ(table.to_yaml(), "qk_norm: false\n");
+  table.read_yaml("qk_norm: \"per_row\"", "x");
+  EXPECT_EQ(table.to_yaml(), "qk_norm: per_row\n");
+}
+
+TEST(Config, AStringOrAListTakesBothAndWritesBackWhatItIs) {
+  std::string layers = "all";
+  ConfigTable table;
+  table.string_or_list("layers", layers, "which layers");
+  const auto read = [&](const std::string& yaml) {
+    table.read_yaml(yaml, "x");
+    return layers;
+  };
+  for (const char* yaml : {"layers: [2,5,8,11]", "layers: [2, 5,  8, 11]", "layers: \"[2,5,8,11]\"",
+                           "layers:\n- 2\n- 5\n- 8\n- 11\n"})
+    EXPECT_EQ(read(yaml), "[2,5,8,11]") << yaml;
+  EXPECT_EQ(table.to_yaml(), "layers: [2, 5, 8, 11]\n");
+  EXPECT_EQ(read(table.to_yaml()), "[2,5,8,11]");
+  table.apply_overrides({"layers=[1]"});
+  EXPECT_EQ(layers, "[1]");
+  for (const char* word : {"all", "every:2", "first_dense:1", "16-31", "[]", "[1"}) {
+    layers = word;
+    const std::string yaml = table.to_yaml();
+    layers = "";
+    EXPECT_EQ(read(yaml), word) << yaml;
+  }
+  for (const char* bad :
+       {"layers: [a]", "layers: [-1]", "layers: [1.5]", "layers: {a: 1}", "layers: [[1]]"})
+    EXPECT_THROW(read(bad), Error) << bad;
+}
+
 TEST(Config, OverridesApplyInOrder) {
   Settings s;
   EXPECT_EQ(s.override_with({"train.steps=5", "train.steps=6", " optim.betas = [0.5, 0.6]"}), "");
