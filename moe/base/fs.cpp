@@ -139,6 +139,7 @@ void throw_io_error(std::string_view action, const std::string& path, int error_
     case EACCES:
     case EPERM:
     case EROFS: hint = "; choose a folder that you may write to, or change its permissions"; break;
+    case EFBIG: hint = "; raise the limit with `ulimit -f`"; break;
     case EMFILE: hint = "; raise the limit with `ulimit -n`"; break;
     default: break;
   }

@@ -24,8 +24,12 @@ void log_info(const std::string& line) {
   if (!quiet) write_stderr_line(one_line(line));
 }
 
+void log_result(const std::string& line) { write_stderr_line(one_line(line)); }
+
 void log_warning(const std::string& line) { write_stderr_line("warning: " + one_line(line)); }
 
 void set_quiet(bool value) { quiet = value; }
+
+bool is_quiet() { return quiet; }
 
 }  // namespace moe

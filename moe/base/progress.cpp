@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <string_view>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "moe/base/fs.h"
+#include "moe/base/log.h"
 #include "moe/base/stderr_line.h"
 #include "moe/base/str.h"
 
@@ -57,7 +59,8 @@ int terminal_width(int fd) {
 
 ProgressLine::ProgressLine(Style style, double plain_every_seconds, Clock& clock)
     : style_(style), every_seconds_(plain_every_seconds), clock_(clock) {
-  if (style_ == Style::automatic) style_ = is_terminal(2) ? Style::line : Style::plain;
+  if (style_ == Style::automatic)
+    style_ = is_quiet() ? Style::silent : is_terminal(2) ? Style::line : Style::plain;
   if (style_ == Style::line) every_seconds_ = kRedrawSeconds;
 }
 
@@ -102,18 +105,38 @@ std::string progress_bar(double fraction, int width) {
              std::string(static_cast<size_t>(inner - done), '-'), ']');
 }
 
-uint64_t resident_bytes() {
-  const std::vector<std::string> fields =
-      split(read_file("/proc/self/statm"), ' ');  // pages: size resident ...
-  return fields.size() < 2 ? 0
-                           : std::strtoull(fields[1].c_str(), nullptr, 10) *
-                                 static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+namespace {
+
+/// Field i of /proc/self/statm (0: address space, 1: resident), which counts pages, in bytes.
+uint64_t statm_bytes(size_t i) {
+  const std::vector<std::string> fields = split(read_file("/proc/self/statm"), ' ');
+  return i < fields.size() ? std::strtoull(fields[i].c_str(), nullptr, 10) *
+                                 static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))
+                           : 0;
 }
+
+}  // namespace
+
+uint64_t resident_bytes() { return statm_bytes(1); }
 
 uint64_t peak_resident_bytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+uint64_t available_bytes() {
+  uint64_t available = std::numeric_limits<uint64_t>::max();
+  constexpr std::string_view kField = "MemAvailable:";
+  for (const std::string& line : split(read_file("/proc/meminfo"), '\n'))
+    if (line.starts_with(kField))
+      available = std::strtoull(line.c_str() + kField.size(), nullptr, 10) * 1024;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    const uint64_t used = statm_bytes(0);
+    available = std::min<uint64_t>(available, limit.rlim_cur - std::min(used, limit.rlim_cur));
+  }
+  return available;
 }
 
 }  // namespace moe

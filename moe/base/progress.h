@@ -18,6 +18,7 @@ int terminal_width(int fd);
 
 class ProgressLine {
  public:
+  /// automatic: silent when quiet (base/log.h), else a line on a terminal and plain when piped.
   enum class Style { automatic, line, plain, silent };
   /// Writes to fd 2. plain_every_seconds: at most one plain line in that time, always the first and
   /// the last.
@@ -47,5 +48,8 @@ std::string progress_bar(double fraction, int width);
 /// Resident memory of this process in bytes, now and at its peak.
 uint64_t resident_bytes();
 uint64_t peak_resident_bytes();
+/// Bytes that this process can still have: what the system has free without swapping, and what is
+/// left of the limit on its address space (ulimit -v).
+uint64_t available_bytes();
 
 }  // namespace moe

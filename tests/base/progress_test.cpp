@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "moe/base/log.h"
@@ -34,6 +35,28 @@ TEST(ProgressLine, PipedLinesComeNowAndThenWithTheFirstAndTheLast) {
     }
   });
   EXPECT_EQ(text, "step 0\nstep 5\nstep 10\nstep 12\n");
+}
+
+TEST(ProgressLine, IsSilentWhenQuietAndResultsAreNot) {
+  const std::string text = stderr_of([] {
+    set_quiet(true);
+    ProgressLine().update("step 1", true);
+    log_info("details");
+    log_result("the result");
+    set_quiet(false);
+  });
+  EXPECT_EQ(text, "the result\n");
+}
+
+TEST(Memory, WhatIsAvailableIsNoMoreThanTheLimitOnTheAddressSpaceLeaves) {
+  EXPECT_GT(available_bytes(), uint64_t{1} << 20);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit limit = before;
+  limit.rlim_cur = rlim_t{1} << 43;  // far above any memory, so that nothing else notices
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  EXPECT_LE(available_bytes(), uint64_t{1} << 43);
+  setrlimit(RLIMIT_AS, &before);
 }
 
 TEST(ProgressLine, AForcedLineComesAtOnce) {
