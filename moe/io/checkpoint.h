@@ -58,10 +58,11 @@ class CheckpointWriter {
 /// What is wrong with one file of a checkpoint.
 struct CheckpointProblem {
   std::string file;
-  uint64_t offset = 0;  // first byte known to be affected (of a damaged 1 MiB block: its begin)
+  uint64_t offset = 0;  // first byte known to be affected (of a damaged tensor or block: its begin)
   std::string reason;
-  std::vector<std::string>
-      tensors;  // of a .safetensors file: those that touch a damaged block, at most 16
+  /// Of a .safetensors file: the damaged ones, at most 64; where the manifest has no checksums of
+  /// tensors, those that touch a damaged block of 1 MiB.
+  std::vector<std::string> tensors;
 
   /// One line: file, offset, reason, tensors.
   std::string text() const;

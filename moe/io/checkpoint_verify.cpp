@@ -14,25 +14,70 @@ namespace moe {
 namespace {
 
 constexpr size_t kMaxProblems = 64;
-constexpr size_t kMaxTensorsNamed = 16;
+constexpr size_t kMaxTensorsNamed = 64;
 
-/// Names the tensors of a damaged safetensors file that touch a damaged block, or says why its
-/// header cannot tell.
-void name_tensors(const std::string& path, const std::vector<bool>& damaged,
-                  CheckpointProblem& problem) {
-  if (!ends_with(path, ".safetensors")) return;
+/// Adds a tensor to the list, or counts it where the list is full.
+class NamedTensors {
+ public:
+  explicit NamedTensors(CheckpointProblem& problem) : problem_(problem) {}
+  void add(const SafetensorsEntry& entry) {
+    if (n_++ < kMaxTensorsNamed) problem_.tensors.push_back(entry.name);
+  }
+  size_t count() const { return n_; }
+  void finish() const {
+    if (n_ > kMaxTensorsNamed)
+      problem_.reason += str("; and ", n_ - kMaxTensorsNamed, " more tensors");
+  }
+
+ private:
+  CheckpointProblem& problem_;
+  size_t n_ = 0;
+};
+
+/// Names exactly what is damaged in a safetensors file by the checksums of its parts: the header
+/// (whose tensors then cannot be told apart), or tensors. `bytes` may be shorter or longer than
+/// checksum.bytes.
+void name_parts(std::span<const std::byte> bytes, const FileChecksum& checksum,
+                CheckpointProblem& problem) {
+  const std::string what = "[safetensors] " + problem.file;
+  std::optional<SafetensorsLayout> layout;
+  try {
+    layout = read_safetensors_layout(bytes, checksum.bytes, what);
+  } catch (const Error&) {  // a damaged header
+  }
+  if (!layout || xxh3_64(bytes.first(layout->header_end)) != checksum.parts->header) {
+    problem.offset = 0;
+    problem.reason += "; its header is damaged, so no tensor of it can be found";
+    return;
+  }
+  NamedTensors damaged(problem);
+  for (size_t i = 0; i < layout->entries.size(); ++i) {
+    const SafetensorsEntry& entry = layout->entries[i];
+    const bool is_whole =
+        i < checksum.parts->tensors.size() && entry.offset + entry.bytes <= bytes.size() &&
+        xxh3_64(bytes.subspan(entry.offset, entry.bytes)) == checksum.parts->tensors[i];
+    if (is_whole) continue;
+    if (damaged.count() == 0 && bytes.size() == checksum.bytes) problem.offset = entry.offset;
+    damaged.add(entry);
+  }
+  damaged.finish();
+}
+
+/// Without checksums of the parts: the tensors that touch a damaged block, damaged or not.
+void name_tensors_of_blocks(const std::string& path, const std::vector<bool>& damaged,
+                            CheckpointProblem& problem) {
   try {
     const SafetensorsFile file(path);
-    size_t touched = 0;
+    NamedTensors touched(problem);
     for (const SafetensorsEntry& entry : file.entries()) {
       bool hit = false;
       for (uint64_t block = entry.offset / FileChecksum::kBlockBytes;
            !hit && block * FileChecksum::kBlockBytes < entry.offset + entry.bytes; ++block)
         hit = damaged[block];
-      if (hit && ++touched <= kMaxTensorsNamed) problem.tensors.push_back(entry.name);
+      if (hit) touched.add(entry);
     }
-    if (touched > kMaxTensorsNamed)
-      problem.reason += str("; ", touched - kMaxTensorsNamed, " more tensors are touched");
+    touched.finish();
+    if (touched.count() > 0) problem.reason += "; one or more of the tensors are damaged";
   } catch (const Error& error) {
     problem.reason += str("; ", error.what());
   }
@@ -57,8 +102,11 @@ void verify_file(const std::string& folder, const Manifest::File& wanted,
     problems.push_back(problem_at(
         wanted.name, std::min<uint64_t>(bytes.size(), checksum.bytes),
         str("the file has ", bytes.size(), " bytes, the manifest says ", checksum.bytes)));
-    name_tensors(path, std::vector<bool>(bytes.size() / FileChecksum::kBlockBytes + 1),
-                 problems.back());
+    if (checksum.parts)
+      name_parts(bytes, checksum, problems.back());
+    else if (ends_with(path, ".safetensors"))
+      name_tensors_of_blocks(path, std::vector<bool>(bytes.size() / FileChecksum::kBlockBytes + 1),
+                             problems.back());
     return;
   }
   if (xxh3_128_hex(bytes) == checksum.xxh3_128) return;
@@ -75,7 +123,10 @@ void verify_file(const std::string& folder, const Manifest::File& wanted,
                                 first == damaged.size() ? 0 : first * FileChecksum::kBlockBytes,
                                 str("the content differs from its checksum in ", n_damaged, " of ",
                                     damaged.size(), " blocks of 1 MiB")));
-  name_tensors(path, damaged, problems.back());
+  if (checksum.parts)
+    name_parts(bytes, checksum, problems.back());
+  else if (ends_with(path, ".safetensors"))
+    name_tensors_of_blocks(path, damaged, problems.back());
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ namespace moe {
 namespace {
 
 constexpr std::string_view kFormat = "moe.cpp checkpoint manifest";
-constexpr uint64_t kVersion = 1;
+// 2 added the optional keys header_xxh3_64 and tensors_xxh3_64 of a file.
+constexpr uint64_t kVersion = 2;
 constexpr size_t kMaxTextBytes = 256;
 
 // The end of every manifest; what comes before it is what the checksum covers.
@@ -41,8 +42,10 @@ class SeenKeys {
     }
     json.fail(str("an unknown key '", printable(key), "'"));
   }
-  void require_all(const JsonScanner& json) const {
-    for (size_t i = 0; i < names_.size(); ++i)
+  bool has(size_t i) const { return seen_ >> i & 1; }
+  /// The first n of the names.
+  void require(const JsonScanner& json, size_t n) const {
+    for (size_t i = 0; i < n; ++i)
       if (!(seen_ >> i & 1)) json.fail(str("the key '", names_[i], "' is missing"));
   }
 
@@ -50,7 +53,9 @@ class SeenKeys {
   std::span<const std::string_view> names_;
   uint32_t seen_ = 0;
 };
-constexpr std::string_view kFileKeys[] = {"name", "bytes", "xxh3_128", "blocks_xxh3_64"};
+constexpr std::string_view kFileKeys[] = {"name",           "bytes",          "xxh3_128",
+                                          "blocks_xxh3_64", "header_xxh3_64", "tensors_xxh3_64"};
+constexpr size_t kRequiredFileKeys = 4;
 constexpr std::string_view kManifestKeys[] = {"format", "version", "step", "files", "xxh3_128"};
 
 uint64_t hex_u64(JsonScanner& json) {
@@ -63,8 +68,16 @@ uint64_t hex_u64(JsonScanner& json) {
   return value;
 }
 
+void append_hex_list(std::string& text, const std::vector<uint64_t>& values) {
+  text += '[';
+  for (size_t i = 0; i < values.size(); ++i)
+    text += fmt::format("{}\"{:016x}\"", i ? ", " : "", values[i]);
+  text += ']';
+}
+
 Manifest::File read_file_entry(JsonScanner& json) {
   Manifest::File file;
+  TensorChecksums parts;
   SeenKeys seen(kFileKeys);
   json.begin_object();
   std::string key;
@@ -76,12 +89,18 @@ Manifest::File read_file_entry(JsonScanner& json) {
       file.checksum.bytes = json.unsigned_integer();
     } else if (key == "xxh3_128") {
       file.checksum.xxh3_128 = json.string(kHexDigits);
+    } else if (key == "header_xxh3_64") {
+      parts.header = hex_u64(json);
     } else {
+      auto& list = key == "blocks_xxh3_64" ? file.checksum.blocks_xxh3_64 : parts.tensors;
       json.begin_array();
-      while (json.next_element()) file.checksum.blocks_xxh3_64.push_back(hex_u64(json));
+      while (json.next_element()) list.push_back(hex_u64(json));
     }
   }
-  seen.require_all(json);
+  seen.require(json, kRequiredFileKeys);
+  if (seen.has(kRequiredFileKeys) != seen.has(kRequiredFileKeys + 1))
+    json.fail("header_xxh3_64 and tensors_xxh3_64 belong together");
+  if (seen.has(kRequiredFileKeys)) file.checksum.parts = std::move(parts);
   if (!is_plain_file_name(file.name) || file.name == kManifestName)
     json.fail(str("'", printable(file.name), "' is not the name of a file inside the folder"));
   const FileChecksum& checksum = file.checksum;
@@ -103,10 +122,14 @@ std::string manifest_text(const Manifest& manifest) {
     text += &file == &manifest.files.front() ? "\n    {\"name\": " : ",\n    {\"name\": ";
     append_json_string(text, file.name);
     text += str(", \"bytes\": ", file.checksum.bytes, ", \"xxh3_128\": \"", file.checksum.xxh3_128,
-                "\", \"blocks_xxh3_64\": [");
-    for (size_t i = 0; i < file.checksum.blocks_xxh3_64.size(); ++i)
-      text += fmt::format("{}\"{:016x}\"", i ? ", " : "", file.checksum.blocks_xxh3_64[i]);
-    text += "]}";
+                "\", \"blocks_xxh3_64\": ");
+    append_hex_list(text, file.checksum.blocks_xxh3_64);
+    if (const auto& parts = file.checksum.parts) {
+      text +=
+          fmt::format(", \"header_xxh3_64\": \"{:016x}\", \"tensors_xxh3_64\": ", parts->header);
+      append_hex_list(text, parts->tensors);
+    }
+    text += "}";
   }
   text += "\n  ]";
   return text + tail(text);
@@ -127,8 +150,8 @@ Manifest parse_manifest(std::string_view text, const std::string& what) {
     if (key == "format") {
       if (json.string(kMaxTextBytes) != kFormat) json.fail("this is not a checkpoint manifest");
     } else if (key == "version") {
-      if (const uint64_t version = json.unsigned_integer(); version != kVersion)
-        json.fail(str("version ", version, ", this program reads version ", kVersion));
+      if (const uint64_t version = json.unsigned_integer(); version < 1 || version > kVersion)
+        json.fail(str("version ", version, ", this program reads versions 1 to ", kVersion));
     } else if (key == "step") {
       const uint64_t step = json.unsigned_integer();
       if (step > uint64_t(INT64_MAX)) json.fail("step does not fit in 63 bits");
@@ -141,7 +164,7 @@ Manifest parse_manifest(std::string_view text, const std::string& what) {
     }
   }
   json.finish();
-  seen.require_all(json);
+  seen.require(json, std::size(kManifestKeys));
   std::vector<std::string_view> names;
   names.reserve(manifest.files.size());
   for (const Manifest::File& file : manifest.files) names.push_back(file.name);

@@ -110,6 +110,36 @@ void read_entry(JsonScanner& json, SafetensorsEntry& entry, uint64_t data_begin,
   entry.bytes = end - begin;
 }
 
+/// Entries in the order of the header. data_bytes: how many follow it.
+std::vector<SafetensorsEntry> read_entries(std::string_view header, uint64_t data_bytes,
+                                           const std::string& what,
+                                           std::map<std::string, std::string>& metadata) {
+  // The library wants the brace first, so that the data of other formats is not taken for a header.
+  MOE_CHECK(starts_with(header, "{"), what, ": the header does not start with '{'");
+  const auto braces = size_t(std::count(header.begin(), header.end(), '{'));
+  std::vector<SafetensorsEntry> entries;
+  entries.reserve(std::min(braces, header.size() / kMinEntryBytes + 1));
+
+  JsonScanner json(header, what);
+  json.begin_object();
+  bool has_metadata = false;
+  std::string name;
+  while (json.next_key(name, kMaxNameBytes)) {
+    if (name == "__metadata__") {
+      if (std::exchange(has_metadata, true)) json.fail("__metadata__ occurs twice");
+      read_metadata(json, metadata);
+      continue;
+    }
+    SafetensorsEntry entry;
+    entry.name = std::move(name);
+    read_entry(json, entry, 8 + header.size(), data_bytes);
+    entries.push_back(std::move(entry));
+    name = {};
+  }
+  json.finish();
+  return entries;
+}
+
 }  // namespace
 
 Shape SafetensorsEntry::shape() const {
@@ -126,6 +156,27 @@ std::string SafetensorsEntry::shape_text() const {
   return text + "]";
 }
 
+std::optional<SafetensorsLayout> read_safetensors_layout(std::span<const std::byte> begin,
+                                                         uint64_t file_bytes,
+                                                         const std::string& what) {
+  uint64_t header_bytes = 0;
+  if (std::min<uint64_t>(begin.size(), file_bytes) < sizeof header_bytes) return std::nullopt;
+  std::memcpy(&header_bytes, begin.data(), sizeof header_bytes);
+  MOE_CHECK(header_bytes <= kMaxHeaderBytes && header_bytes <= file_bytes - sizeof header_bytes,
+            what, ": the header length is ", header_bytes,
+            " bytes; this is not a safetensors file");
+  SafetensorsLayout layout{.header_end = sizeof header_bytes + header_bytes, .entries = {}};
+  if (begin.size() < layout.header_end) return std::nullopt;
+  std::map<std::string, std::string> metadata;
+  layout.entries =
+      read_entries({reinterpret_cast<const char*>(begin.data()) + 8, size_t(header_bytes)},
+                   file_bytes - layout.header_end, what, metadata);
+  std::stable_sort(layout.entries.begin(), layout.entries.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.offset, a.bytes) < std::pair(b.offset, b.bytes);
+  });
+  return layout;
+}
+
 SafetensorsFile::SafetensorsFile(const std::string& path)
     : file_(path), view_(file_.bytes(), str("[safetensors] ", path)) {
   const auto header_bytes = view_.read<uint64_t>(0, "the header length");
@@ -138,30 +189,8 @@ SafetensorsFile::SafetensorsFile(const std::string& path)
 }
 
 void SafetensorsFile::parse_header(uint64_t header_bytes) {
-  const std::string_view header = view_.text(8, header_bytes, "the header");
-  // The library wants the brace first, so that the data of other formats is not taken for a header.
-  MOE_CHECK(starts_with(header, "{"), view_.what(), ": the header does not start with '{'");
-  const auto braces = size_t(std::count(header.begin(), header.end(), '{'));
-  entries_.reserve(std::min(braces, header.size() / kMinEntryBytes + 1));
-
-  JsonScanner json(header, view_.what());
-  json.begin_object();
-  bool has_metadata = false;
-  std::string name;
-  while (json.next_key(name, kMaxNameBytes)) {
-    if (name == "__metadata__") {
-      if (std::exchange(has_metadata, true)) json.fail("__metadata__ occurs twice");
-      read_metadata(json, metadata_);
-      continue;
-    }
-    SafetensorsEntry entry;
-    entry.name = std::move(name);
-    read_entry(json, entry, 8 + header_bytes, view_.size() - 8 - header_bytes);
-    entries_.push_back(std::move(entry));
-    name = {};
-  }
-  json.finish();
-
+  entries_ = read_entries(view_.text(8, header_bytes, "the header"),
+                          view_.size() - 8 - header_bytes, view_.what(), metadata_);
   std::sort(entries_.begin(), entries_.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   const auto twice =

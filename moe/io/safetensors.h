@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,19 @@ struct SafetensorsEntry {
   /// "[4, 128, 64]", for any rank.
   std::string shape_text() const;
 };
+
+/// The header of a safetensors file that need not be all there.
+struct SafetensorsLayout {
+  uint64_t header_end = 0;                // where the data begin
+  std::vector<SafetensorsEntry> entries;  // by ascending offset: the order of their bytes
+};
+
+/// Reads the header at the beginning of a file of file_bytes bytes, of which `begin` holds the
+/// first ones. Null when `begin` does not hold the whole header. Throws Error for one that is not
+/// right by itself or does not fit file_bytes.
+std::optional<SafetensorsLayout> read_safetensors_layout(std::span<const std::byte> begin,
+                                                         uint64_t file_bytes,
+                                                         const std::string& what);
 
 /// One mapped file. Opening it checks everything but the numbers: header length (at most 100 MB and
 /// within the file), JSON without duplicate keys, known dtypes, shape x dtype = byte range, ranges

@@ -161,33 +161,75 @@ TEST_F(Checkpoint, NewestValidSkipsDamagedOnesAndSaysWhy) {
   EXPECT_NE(newest.skipped[2].reason.find("5 bytes, the manifest says 100"), std::string::npos);
 }
 
-TEST_F(Checkpoint, DamageNamesFileOffsetAndTensor) {
+TEST_F(Checkpoint, DamageNamesFileOffsetAndExactlyTheDamagedTensors) {
   const std::string folder = save(1);
   const std::string model = join_path(folder, "model.safetensors");
-  flip(model, 2'300'000);  // in the third block, which only "b" touches
+  const uint64_t begin_of_b = SafetensorsFile(model).at("b").offset;
+  flip(model, begin_of_b);  // one block of 1 MiB holds the end of "a" and the begin of "b"
   auto problems = verify_checkpoint(folder);
   ASSERT_EQ(problems.size(), 1u);
   EXPECT_EQ(problems[0].file, "model.safetensors");
-  EXPECT_EQ(problems[0].offset, uint64_t(2) << 20);
+  EXPECT_EQ(problems[0].offset, begin_of_b);
   EXPECT_EQ(problems[0].tensors, (std::vector<std::string>{"b"}));
   EXPECT_NE(problems[0].text().find("tensors: b"), std::string::npos) << problems[0].text();
 
-  flip(model, 1'100'000);  // in the second block, where "a" ends and "b" begins
-  problems = verify_checkpoint(folder);
-  ASSERT_EQ(problems.size(), 1u);
-  EXPECT_EQ(problems[0].offset, uint64_t(1) << 20);
-  EXPECT_EQ(problems[0].tensors, (std::vector<std::string>{"a", "b"}));
+  flip(model, begin_of_b - 1);
+  EXPECT_EQ(verify_checkpoint(folder)[0].tensors, (std::vector<std::string>{"a", "b"}));
+  flip(model, begin_of_b);
+  EXPECT_EQ(verify_checkpoint(folder)[0].tensors, (std::vector<std::string>{"a"}));
+  flip(model, begin_of_b - 1);
+  EXPECT_TRUE(verify_checkpoint(folder).empty());
 
   std::filesystem::resize_file(model, 1'500'000);
   problems = verify_checkpoint(folder);
   ASSERT_EQ(problems.size(), 1u);
   EXPECT_EQ(problems[0].offset, 1'500'000u);
-  EXPECT_NE(problems[0].reason.find("tensor 'b'"), std::string::npos) << problems[0].reason;
+  EXPECT_EQ(problems[0].tensors, (std::vector<std::string>{"b"}));
 
   std::filesystem::remove(model);
   problems = verify_checkpoint(folder);
   ASSERT_EQ(problems.size(), 1u);
   EXPECT_NE(problems[0].text().find("missing"), std::string::npos);
+}
+
+TEST_F(Checkpoint, ADamagedHeaderIsNamedAndNoTensorIsAccused) {
+  const std::string folder = save(1), model = join_path(folder, "model.safetensors");
+  const std::string good = read_file(model);
+  for (const size_t at : {size_t(0), size_t(7), size_t(12), good.find("\"b\"") + 1}) {
+    flip(model, at);
+    const auto problems = verify_checkpoint(folder);
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_NE(problems[0].reason.find("header is damaged"), std::string::npos)
+        << problems[0].text();
+    EXPECT_TRUE(problems[0].tensors.empty());
+    put(model, good);
+  }
+}
+
+TEST_F(Checkpoint, AManifestWithoutChecksumsOfTensorsStillVerifiesAndNamesWhatTouchesABlock) {
+  const std::string folder = save(1), model = join_path(folder, "model.safetensors");
+  Manifest manifest = read_manifest(folder);
+  for (Manifest::File& file : manifest.files) file.checksum.parts.reset();
+  put(join_path(folder, "manifest.json"), manifest_text(manifest));
+  EXPECT_TRUE(verify_checkpoint(folder).empty());
+  flip(model, 1'100'000);  // in the second block, where "a" ends and "b" begins
+  const auto problems = verify_checkpoint(folder);
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0].offset, uint64_t(1) << 20);
+  EXPECT_EQ(problems[0].tensors, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(Checkpoint, TensorsWithoutBytesAndFilesWithoutTensorsAreHashedToo) {
+  CheckpointWriter writer(real_fs(), run_, 1);
+  writer.add_tensors("none", {}, {}, 1 << 20);
+  writer.add_tensors("model",
+                     {tensor_source("empty", Tensor::empty({0, 4}, DType::f32)),
+                      tensor_source("a", pattern_tensor({3, 5}, DType::f32))},
+                     {}, 1 << 20);
+  const std::string folder = writer.commit(1);
+  EXPECT_EQ(read_manifest(folder).files[0].checksum.parts->tensors.size(), 0u);
+  EXPECT_EQ(read_manifest(folder).files[1].checksum.parts->tensors.size(), 2u);
+  EXPECT_TRUE(verify_checkpoint(folder).empty());
 }
 
 TEST_F(Checkpoint, AFolderRenamedToAnotherStepIsInvalid) {
@@ -234,7 +276,7 @@ TEST_F(Checkpoint, ManifestsOfOtherMakersAreRefused) {
         "]");
   };
   using testing::HasSubstr;
-  EXPECT_THAT(error_of_body(R"({"version": 2)"), HasSubstr("version 2"));
+  EXPECT_THAT(error_of_body(R"({"version": 3)"), HasSubstr("version 3"));
   EXPECT_THAT(error_of_body(R"({"format": "x")"), HasSubstr("not a checkpoint"));
   EXPECT_THAT(error_of_body(R"({"step": 1)"), HasSubstr("'format' is missing"));
   EXPECT_THAT(error_of_body(R"({"step": 1, "step": 1)"), HasSubstr("'step' occurs twice"));
@@ -251,6 +293,8 @@ TEST_F(Checkpoint, ManifestsOfOtherMakersAreRefused) {
   EXPECT_THAT(error_of_file(R"({"name": "x", "name": "y")"), HasSubstr("'name' occurs twice"));
   EXPECT_THAT(error_of_file(R"({"name": "x"})"), HasSubstr("'bytes' is missing"));
   EXPECT_THAT(error_of_file(R"({"size": 1})"), HasSubstr("unknown key"));
+  EXPECT_THAT(error_of_file(R"({"name": "x", "header_xxh3_64": "0000000000000000")" + rest),
+              HasSubstr("belong together"));
   EXPECT_THAT(error_of_file(R"({"name": "x", "blocks_xxh3_64": ["12"]})"),
               HasSubstr("16 hexadecimal digits"));
   EXPECT_THAT(error_of_file(R"({"name": "x", "bytes": 18446744073709551615, "xxh3_128": ")" +
