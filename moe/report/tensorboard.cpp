@@ -9,6 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <unistd.h>
 
@@ -135,7 +136,80 @@ int64_t time_after_all(const std::string& folder, int64_t seconds) {
   return seconds;
 }
 
+template <class T>
+T get_raw(std::string_view bytes, size_t at) {
+  T value;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
+}
+
+// The varint at `at`, which moves behind it; nothing where it is broken.
+std::optional<uint64_t> get_varint(std::string_view bytes, size_t& at) {
+  uint64_t value = 0;
+  for (int shift = 0; shift < 64 && at < bytes.size(); shift += 7) {
+    const auto byte = static_cast<unsigned char>(bytes[at++]);
+    value |= uint64_t{byte & 0x7fu} << shift;
+    if (byte < 0x80) return value;
+  }
+  return std::nullopt;
+}
+
+// Whether an event is a summary (scalars) of first_step or later. What cannot be read is kept.
+bool is_summary_from(std::string_view event, int64_t first_step) {
+  int64_t step = 0;
+  bool is_summary = false;
+  for (size_t at = 0; at < event.size();) {
+    const auto key = get_varint(event, at);
+    if (!key) return false;
+    switch (WireType(*key & 7)) {
+      case WireType::varint: {
+        const auto value = get_varint(event, at);
+        if (!value) return false;
+        if (*key >> 3 == 2) step = static_cast<int64_t>(*value);
+        break;
+      }
+      case WireType::fixed64: at += 8; break;
+      case WireType::fixed32: at += 4; break;
+      case WireType::length_delimited: {
+        const auto n = get_varint(event, at);
+        if (!n || *n > event.size() - at) return false;
+        at += *n;
+        is_summary = is_summary || *key >> 3 == 5;
+        break;
+      }
+      default: return false;
+    }
+  }
+  return is_summary && step >= first_step;
+}
+
+// The whole records of a file that are to stay.
+std::string records_before(std::string_view file, int64_t first_step) {
+  constexpr size_t kHead = 12, kTail = 4;  // length and its CRC; CRC of the bytes
+  std::string kept;
+  for (size_t at = 0; file.size() - at >= kHead + kTail;) {
+    const auto n = get_raw<uint64_t>(file, at);
+    if (get_raw<uint32_t>(file, at + 8) != masked_crc32c(file.substr(at, 8)) ||
+        n > file.size() - at - kHead - kTail)
+      break;
+    const std::string_view event = file.substr(at + kHead, n);
+    if (get_raw<uint32_t>(file, at + kHead + n) != masked_crc32c(event)) break;
+    if (!is_summary_from(event, first_step)) kept += file.substr(at, kHead + n + kTail);
+    at += kHead + n + kTail;
+  }
+  return kept;
+}
+
 }  // namespace
+
+void drop_events_from(Fs& fs, const std::string& folder, int64_t first_step) {
+  for (const std::string& name : list_directory(folder)) {
+    if (!starts_with(name, kPrefix)) continue;
+    const std::string path = join_path(folder, name), file = read_file(path),
+                      kept = records_before(file, first_step);
+    if (kept != file) write_file_atomic(fs, path, kept);
+  }
+}
 
 TensorBoardWriter::TensorBoardWriter(Fs& fs, const std::string& folder,
                                      const TensorBoardOptions& options) {

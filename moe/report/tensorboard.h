@@ -24,6 +24,12 @@ struct TensorBoardOptions {
   int64_t pid = -1;       // -1: this process
 };
 
+/// Takes out of a folder's event files what they say about first_step and later ones, which a
+/// resumed run logs again, and half a record at a file's end: the files together then hold each
+/// step once, for readers that do not know of resumed runs. A damaged file keeps what comes before
+/// the damage.
+void drop_events_from(Fs& fs, const std::string& folder, int64_t first_step);
+
 /// Writes one new file "events.out.tfevents.<time>.<host>.<pid>.0" into a folder. TensorBoard reads
 /// a folder's files in order of their names, so <time> is pushed past every events file that is
 /// there: a resumed run always follows.

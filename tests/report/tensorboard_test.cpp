@@ -191,6 +191,46 @@ TEST_F(TensorBoardFolder, AResumedRunsFileSortsAfterEveryEarlierOne) {
             (std::vector<std::string>{file_name(a), file_name(b), file_name(c)}));
 }
 
+TEST_F(TensorBoardFolder, DroppingEventsLeavesEachStepOnceAndMendsATornEnd) {
+  std::string path, before;
+  {
+    TensorBoardWriter writer(real_fs(), folder, options());
+    path = writer.path();
+    for (int64_t step = 1; step <= 3; ++step) writer.scalar("loss", float(step), step, kStart);
+    writer.flush();
+    before = read_file(path);
+    writer.scalar("loss", 4, 4, kStart);
+    writer.scalar("loss", 300, 300, kStart);  // a step of two bytes
+  }
+  const std::string whole = read_file(path);
+  drop_events_from(real_fs(), folder, 301);
+  EXPECT_EQ(read_file(path), whole);
+  write_file_atomic(real_fs(), path, whole + whole.substr(0, 20));  // half a record
+  drop_events_from(real_fs(), folder, 4);
+  EXPECT_EQ(read_file(path), before);
+  drop_events_from(real_fs(), folder, 0);
+  EXPECT_LT(read_file(path).size(), 60u);  // the version record stays
+  EXPECT_GT(read_file(path).size(), 20u);
+}
+
+TEST_F(TensorBoardFolder, DroppingEventsSurvivesDamageAnywhere) {
+  std::string path;
+  {
+    TensorBoardWriter writer(real_fs(), folder, options());
+    path = writer.path();
+    for (int64_t step = 1; step <= 3; ++step) writer.scalar("loss", float(step), step, kStart);
+  }
+  const std::string whole = read_file(path);
+  for (size_t i = 0; i < whole.size(); ++i) {
+    std::string hurt = whole;
+    hurt[i] = char(hurt[i] ^ 0x81);
+    write_file_atomic(real_fs(), path, hurt);
+    drop_events_from(real_fs(), folder, 3);
+    EXPECT_LT(read_file(path).size(), whole.size());
+    EXPECT_TRUE(starts_with(whole, read_file(path))) << i;  // whole records before the damage
+  }
+}
+
 TEST_F(TensorBoardFolder, ForeignFileNamesAreIgnored) {
   for (const char* name : {"events.out.tfevents.", "events.out.tfevents.17000x0000.h", "notes.txt"})
     write_file_atomic(real_fs(), join_path(folder, name), "");
