@@ -90,12 +90,12 @@ DemoTask code(DemoDraws& draws) {
     }
     case 1: return {str("print(max(", x, ",", y, ")) # "), str(std::max(x, y))};
     case 2: {
-      const std::string a = draws.letters(kLetters, draws.between(2, 4)),
-                        b = draws.letters(kLetters, draws.between(2, 4));
+      const std::string a = draws.letters(kLetters, draws.between(5, 6)),
+                        b = draws.letters(kLetters, draws.between(5, 6));
       return {str("print('", a, "'+'", b, "') # "), a + b};
     }
     default: {
-      const std::string a = draws.letters(kLetters, draws.between(2, 4));
+      const std::string a = draws.letters(kLetters, draws.between(5, 6));
       return {str("print('", a, "'*2) # "), a + a};
     }
   }

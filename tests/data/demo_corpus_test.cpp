@@ -184,9 +184,12 @@ TEST(DemoCorpus, CodeAnswersAreWhatPythonPrints) {
     const std::string& prompt = sample.prompt;
     const std::vector<int> numbers = numbers_in(prompt);
     if (starts_with(prompt, "print(max(")) {
+      ASSERT_GE(std::min(numbers[0], numbers[1]), 10) << prompt;
       ASSERT_EQ(sample.answer, str(std::max(numbers[0], numbers[1]))) << prompt;
     } else if (starts_with(prompt, "print('")) {
       const std::vector<std::string> quoted = split(prompt, '\'');
+      ASSERT_GE(quoted[1].size(), 5u) << prompt;
+      ASSERT_TRUE(quoted.size() <= 4 || quoted[3].size() >= 5) << prompt;
       ASSERT_EQ(sample.answer, quoted[1] + (quoted.size() > 4 ? quoted[3] : quoted[1])) << prompt;
     } else {
       const char asked = prompt[prompt.find("print(") + 6];
