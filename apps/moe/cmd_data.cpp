@@ -13,7 +13,7 @@ RunCommand add_data(CLI::App& app) {
   struct Options {
     std::string subject, split = "train";
     int64_t n = 10;
-    uint64_t seed = 1;
+    int64_t seed = 1;
     bool json = false;
   };
   auto o = std::make_shared<Options>();
@@ -27,10 +27,10 @@ RunCommand add_data(CLI::App& app) {
   generate->add_option("--split", o->split, "train or validation")
       ->check(CLI::IsMember({"train", "validation"}))
       ->capture_default_str();
-  generate->add_option("--seed", o->seed, "seed of the corpus")->capture_default_str();
+  add_seed_option(*generate, "--seed", o->seed, "seed of the corpus")->capture_default_str();
   generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
   return [o] {
-    const DemoCorpus corpus(o->seed);
+    const DemoCorpus corpus(uint64_t(o->seed));
     const Split split = o->split == "train" ? Split::train : Split::validation;
     for (int64_t i = 0; i < o->n; ++i) {
       const DemoSample s = o->subject.empty() ? corpus.sample(split, i)

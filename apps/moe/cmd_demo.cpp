@@ -77,6 +77,7 @@ RunCommand add_demo(CLI::App& app) {
     bool json = false, resume = false;
     int64_t questions = 200;
     int threads = -1;
+    int64_t seed = -1;
   };
   auto o = std::make_shared<Options>();
   app.add_option("arguments", o->arguments, "key=value changes of the demo's recipe");
@@ -85,14 +86,17 @@ RunCommand add_demo(CLI::App& app) {
   app.add_flag("--resume", o->resume, "continue the run in run_dir");
   app.add_flag("--json", o->json, "the results as one JSON object on stdout");
   app.add_option("--threads", o->threads, "same as train.threads=N")->check(CLI::Range(0, 1024));
+  add_seed_option(app, "--seed", o->seed, "same as train.seed=N");
   return [o] {
-    ConfigSource given = config_source(o->arguments, false), source;
-    if (!given.file.empty())
+    ConfigSource source = config_source(o->arguments, o->resume);
+    if (!o->resume && !source.file.empty())
       throw Error("the demo has its own recipe; train another configuration with moe train",
                   ExitCode::usage);
-    source.overrides = kRecipe;
-    source.overrides.insert(source.overrides.end(), given.overrides.begin(), given.overrides.end());
+    // A resumed run has the recipe, and what was changed in it, in its own file.
+    if (source.file.empty())
+      source.overrides.insert(source.overrides.begin(), kRecipe.begin(), kRecipe.end());
     if (o->threads >= 0) source.overrides.push_back(str("train.threads=", o->threads));
+    if (o->seed >= 0) source.overrides.push_back(str("train.seed=", o->seed));
     const RunConfig config = read_run_config(source);
     if (config.data.path != "demo")
       throw Error(str("the demo trains on data.path=demo, not ", printable(config.data.path),
@@ -105,6 +109,7 @@ RunCommand add_demo(CLI::App& app) {
     const int code = train_and_report(config, options, false, &result);
     if (code != 0) return code;
 
+    exit_on_interrupt();
     const ModelFolder folder = load_model_folder(config.run_dir);
     ProgressLine progress(o->json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
     const std::vector<SubjectScore> scores = demo_exam(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <iostream>
+#include <map>
 #include <memory>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ namespace {
 struct Options {
   std::string folder, prompt, prompts_file, ids;
   std::vector<std::string> stops;
-  int64_t n = 200;
+  int64_t n = 200, seed = 1;
   SamplerConfig sampler;
   bool json = false;
   MachineOptions machine;
@@ -52,9 +53,12 @@ std::pair<std::string, bool> finished_text(const ModelFolder& folder, const Gene
 int run_batch(const Options& o, const ModelFolder& folder) {
   const Tokenizer& tokenizer = folder.need_tokenizer();
   std::vector<std::string> prompts = split(read_file(o.prompts_file), '\n');
+  for (std::string& prompt : prompts)
+    if (ends_with(prompt, "\r")) prompt.pop_back();  // a line's end as Windows writes it
   if (!prompts.empty() && prompts.back().empty()) prompts.pop_back();
   MOE_CHECK(!prompts.empty(), "[generate] ", o.prompts_file, " holds no prompt; give one a line");
   std::vector<GenerateRequest> requests;
+  std::map<std::string, int64_t> n_times;  // equal prompts get samples 0, 1, 2 ...
   std::vector<StopStrings> scanners(prompts.size(), StopStrings(o.stops));
   for (size_t i = 0; i < prompts.size(); ++i) {
     MOE_CHECK(!prompts[i].empty(), "[generate] ", o.prompts_file, ": line ", i + 1, " is empty");
@@ -62,7 +66,7 @@ int run_batch(const Options& o, const ModelFolder& folder) {
                         .max_new_tokens = o.n,
                         .sampler = o.sampler,
                         .stop_ids = folder.eos_ids,
-                        .key = int64_t(i)});
+                        .key = n_times[prompts[i]]++});
   }
   const std::vector<GenerateResult> results =
       generate(*folder.model, requests, [&](size_t i, int32_t id) {
@@ -138,7 +142,7 @@ RunCommand add_generate(CLI::App& app) {
   prompt->excludes(prompts)->excludes(ids);
   prompts->excludes(ids);
   app.add_option("-n,--max-tokens", o->n, "new tokens at most")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   app.add_option("--temp,--temperature", o->sampler.temperature, "0: greedy")
       ->capture_default_str();
@@ -149,12 +153,14 @@ RunCommand add_generate(CLI::App& app) {
   app.add_option("--min-p", o->sampler.min_p,
                  "draw among those with this share of the best one's probability; 0: off")
       ->capture_default_str();
-  app.add_option("-s,--seed", o->sampler.seed, "seed of the draws")->capture_default_str();
-  app.add_option("--stop", o->stops, "end before this text; may be given several times");
+  add_seed_option(app, "-s,--seed", o->seed, "seed of the draws")->capture_default_str();
+  app.add_option("--stop", o->stops, "end before this text; may be given several times")
+      ->allow_extra_args(false);
   app.add_flag("--json", o->json,
                "{\"ids\": [new ids], \"text\": ..., \"finish_reason\": \"stop|length\"}");
   o->machine.add(app);
   return [o] {
+    o->sampler.seed = uint64_t(o->seed);
     check_sampler(o->sampler);
     if (o->prompt.empty() && o->prompts_file.empty() && o->ids.empty())
       throw Error("nothing to continue; give -p TEXT, --prompts FILE or --ids 1,2,3",
@@ -164,6 +170,9 @@ RunCommand add_generate(CLI::App& app) {
     o->machine.apply();
     const ModelFolder folder = load_model_folder(o->folder);
     check_can_generate(*folder.model);
+    if (!o->stops.empty() && !folder.tokenizer)
+      throw Error("--stop needs text, and this model has none: " + folder.no_tokenizer_reason,
+                  ExitCode::usage);
     catch_interrupts();
     return o->prompts_file.empty() ? run_one(*o, folder) : run_batch(*o, folder);
   };

@@ -9,7 +9,7 @@
 namespace moe {
 
 ConfigSource config_source(const std::vector<std::string>& arguments, bool resume) {
-  ConfigSource source;
+  ConfigSource source{.file = {}, .overrides = {}, .resume = resume};
   std::string path;
   for (const std::string& argument : arguments) {
     const size_t equals = argument.find('='), slash = argument.find('/');
@@ -25,10 +25,12 @@ ConfigSource config_source(const std::vector<std::string>& arguments, bool resum
   }
   if (path.empty()) {
     if (resume) {
-      // --resume with run_dir=... continues that folder.
+      // --resume alone, or with run_dir=..., continues that folder.
+      std::string run_dir = RunConfig().run_dir;
       for (const std::string& o : source.overrides)
-        if (starts_with(o, "run_dir=") && exists(join_path(o.substr(8), "config.yaml")))
-          source.file = join_path(o.substr(8), "config.yaml");
+        if (starts_with(o, "run_dir=")) run_dir = o.substr(8);
+      if (exists(join_path(run_dir, "config.yaml")))
+        source.file = join_path(run_dir, "config.yaml");
     }
     return source;
   }
@@ -59,22 +61,23 @@ int train_and_report(const RunConfig& config, RunOptions options, bool json, Run
     JsonObject o = {{"run_dir", config.run_dir},
                     {"steps", r.steps},
                     {"seconds", r.seconds},
-                    {"loss", r.loss},
                     {"checkpoint", r.checkpoint},
                     {"end", r.end == RunResult::End::finished      ? "finished"
                             : r.end == RunResult::End::interrupted ? "interrupted"
                                                                    : "already_finished"}};
+    if (r.loss) o["loss"] = *r.loss;
     if (r.evaluation) o["val_loss"] = r.evaluation->loss;
     print_json(o);
   } else if (r.end == RunResult::End::already_finished) {
-    log_info(str(config.run_dir, " is finished at step ", r.steps, "; raise train.steps to go on"));
+    log_result(str(config.run_dir, " is finished at step ", r.steps, "; raise ",
+                   r.out_of_time ? "train.minutes" : "train.steps", " to go on"));
   } else if (!options.log_json) {
     std::string line = r.end == RunResult::End::interrupted
                            ? str("interrupted at step ", r.steps,
                                  "; continue with: moe train --resume ", config.run_dir)
                            : str("done: ", r.steps, " steps in ", human_seconds(r.seconds));
     if (r.evaluation) line += fmt::format(", validation loss {:.4f}", r.evaluation->loss);
-    log_info(line);
+    log_result(line);
     if (!r.checkpoint.empty())
       log_info(str("checkpoint ", r.checkpoint, "; plots ", join_path(config.run_dir, "loss.svg")));
   }
@@ -100,9 +103,8 @@ RunCommand add_train(CLI::App& app) {
   app.add_flag("--json", o->json, "the outcome as one JSON object on stdout");
   app.add_flag("--print-config", o->print_config, "print the merged configuration and stop");
   app.add_option("--threads", o->threads, "same as train.threads=N")->check(CLI::Range(0, 1024));
-  app.add_option("--seed", o->seed, "same as train.seed=N")->check(CLI::NonNegativeNumber);
-  app.add_option("--isa", o->isa,
-                 "kernels to use: avx2, avx512, neon, ref; default: the best of this machine");
+  add_seed_option(app, "--seed", o->seed, "same as train.seed=N");
+  add_isa_option(app, o->isa);
   return [o] {
     ConfigSource source = config_source(o->arguments, o->resume);
     if (o->threads >= 0) source.overrides.push_back(str("train.threads=", o->threads));
@@ -115,7 +117,7 @@ RunCommand add_train(CLI::App& app) {
     if (!o->isa.empty()) use_kernels(o->isa.c_str());
     RunOptions options;
     options.resume = o->resume;
-    options.log_json = o->log_json;
+    if (o->log_json) options.log_json = print_line;
     options.quiet = o->json;
     return train_and_report(config, options, o->json);
   };

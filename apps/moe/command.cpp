@@ -15,9 +15,23 @@ namespace {
 
 volatile std::sig_atomic_t interrupt_count = 0;
 
-void on_signal(int) {
-  if (interrupt_count) _exit(int(ExitCode::interrupted));
+// Nothing but what a signal handler may call.
+void say_and_exit(int) {
+  constexpr char kLine[] = "interrupted\n";
+  [[maybe_unused]] const ssize_t n = write(2, kLine, sizeof kLine - 1);
+  _exit(int(ExitCode::interrupted));
+}
+
+void count_or_exit(int signal) {
+  if (interrupt_count) say_and_exit(signal);
   interrupt_count = 1;
+}
+
+void handle_interrupts(void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
 }  // namespace
@@ -25,8 +39,20 @@ void on_signal(int) {
 void MachineOptions::add(CLI::App& app) {
   app.add_option("--threads", threads, "threads; 0: all CPUs (no result changes with it)")
       ->check(CLI::Range(0, 1024));
+  add_isa_option(app, isa);
+}
+
+void add_isa_option(CLI::App& app, std::string& isa) {
+  std::vector<std::string> names;
+  for (const Kernels* table : cpu_kernels()) names.push_back(table->name);
+  names.push_back(ref_kernels<float>().name);
   app.add_option("--isa", isa,
-                 "kernels to use: avx2, avx512, neon, ref; default: the best of this machine");
+                 "kernels to use: " + join(names, ", ") + "; default: the best of this machine");
+}
+
+CLI::Option* add_seed_option(CLI::App& app, const std::string& names, int64_t& seed,
+                             const std::string& meaning) {
+  return app.add_option(names, seed, meaning)->check(CLI::Range(int64_t{0}, int64_t{1} << 62));
 }
 
 void MachineOptions::apply() const {
@@ -48,11 +74,13 @@ std::vector<int32_t> parse_ids(const std::string& text) {
   return ids;
 }
 
-void catch_interrupts() {
-  struct sigaction action = {};
-  action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+void exit_on_interrupt() { handle_interrupts(say_and_exit); }
+
+void catch_interrupts() { handle_interrupts(count_or_exit); }
+
+void ignore_write_signals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool interrupted() { return interrupt_count != 0; }

@@ -34,12 +34,24 @@ struct MachineOptions {
   void apply() const;
 };
 
+/// --isa, whose help names what this machine has.
+void add_isa_option(CLI::App& app, std::string& isa);
+/// A seed in [0, 2^62]; names as for CLI11, "--seed".
+CLI::Option* add_seed_option(CLI::App& app, const std::string& names, int64_t& seed,
+                             const std::string& meaning);
+
 /// "1,2,3" as ids. Throws Error (usage) naming what is no id.
 std::vector<int32_t> parse_ids(const std::string& text);
 
-/// Set by Ctrl-C or SIGTERM once; a second one ends the process at once with 130.
+/// From now on Ctrl-C or SIGTERM ends the process at once, with one line and exit code 130: for
+/// commands that leave nothing half done.
+void exit_on_interrupt();
+/// From now on the first Ctrl-C or SIGTERM only sets interrupted(); a second one ends the process
+/// with 130.
 void catch_interrupts();
 bool interrupted();
+/// A closed pipe and a file size limit become errors of the write instead of killing the process.
+void ignore_write_signals();
 
 /// Prints a JSON object as one line on stdout.
 void print_json(const JsonObject& object);

@@ -26,7 +26,7 @@ constexpr Entry kCommands[] = {
     {"demo", "Train on the built-in corpus, then show what the model and its experts learned",
      "moe demo run_dir=runs/demo train.minutes=2", moe::add_demo},
     {"generate", "Continue a text",
-     "moe generate runs/first -p \"add: 23+45\" -n 40 --temp 0\n  echo -n hello | moe generate "
+     "moe generate runs/first -p \"82+69=\" -n 40 --temp 0\n  echo -n hello | moe generate "
      "runs/first -p -",
      moe::add_generate},
     {"eval", "Loss, perplexity and bits per byte of a text",
@@ -59,16 +59,23 @@ std::string explain(const CLI::ParseError& e, const CLI::App& app, int argc, cha
     for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
   for (const CLI::App* sub : used->get_subcommands([](const CLI::App*) { return true; }))
     words.push_back(sub->get_name());
-  if (used == &app)
-    for (int i = 1; i < argc; ++i)
-      if (argv[i][0] != '-') {
-        message = moe::str("unknown command '", moe::printable(argv[i], 40), "'");
-        break;
-      }
+  // A group of commands takes command names alone: the first word that is none of those typed
+  // rightly is the mistake.
+  const bool takes_commands = !used->get_subcommands([](const CLI::App*) { return true; }).empty();
+  const auto is_used = [&](const std::string& word) {
+    for (const CLI::App* sub = used; sub != nullptr; sub = sub->get_parent())
+      if (sub->get_name() == word) return true;
+    return false;
+  };
+  for (int i = 1; takes_commands && i < argc; ++i)
+    if (argv[i][0] != '-' && !is_used(argv[i])) {
+      message = moe::str("unknown command '", moe::printable(argv[i], 40), "'");
+      break;
+    }
   for (int i = 1; i < argc; ++i) {
     const std::string word = moe::split(argv[i], '=')[0];
-    if (std::find(words.begin(), words.end(), word) != words.end()) continue;
-    if (moe::starts_with(word, "--") || used == &app)
+    if (std::find(words.begin(), words.end(), word) != words.end() || is_used(word)) continue;
+    if (moe::starts_with(word, "--") || takes_commands)
       if (const std::string near = moe::nearest_word(word, words); !near.empty() && near != word)
         return message + "; did you mean " + near + "?";
   }
@@ -87,6 +94,10 @@ int run(int argc, char** argv) {
     sub->footer(std::string("Examples:\n  ") + entry.examples);
     sub->fallthrough();  // moe train --quiet is moe --quiet train
     runs[sub] = entry.add(*sub);
+  }
+  if (argc <= 1) {
+    moe::print_line(moe::trim(app.help()));
+    return int(moe::ExitCode::usage);
   }
   try {
     app.parse(argc, argv);
@@ -108,6 +119,8 @@ void report(const std::string& message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  moe::ignore_write_signals();
+  moe::exit_on_interrupt();
   try {
     return run(argc, argv);
   } catch (const moe::Error& e) {

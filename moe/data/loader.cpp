@@ -14,26 +14,30 @@ Loader::Loader(std::shared_ptr<const Windows> windows, LoaderConfig config)
   MOE_CHECK(windows_ && windows_->count() >= 1, "[loader] there is no window to train on");
 }
 
+int64_t Loader::window(int64_t step, int64_t in_step) const {
+  const int64_t place = step * windows_per_step() + in_step;
+  const int64_t epoch = place / windows_->count(), in_epoch = place % windows_->count();
+  return config_.shuffled
+             ? Permutation(windows_->count(), config_.seed, static_cast<uint64_t>(epoch))(in_epoch)
+             : in_epoch;
+}
+
 Batch Loader::batch(int64_t step, int64_t micro_batch) const {
   MOE_CHECK(step >= 0 && micro_batch >= 0 && micro_batch < config_.grad_accum, "[loader] step ",
             step, ", micro-batch ", micro_batch, " of ", config_.grad_accum, " does not exist");
   Batch out = empty_batch();
   for (int64_t i = 0; i < config_.batch_size; ++i) {
     const int64_t in_step = micro_batch * config_.batch_size + i;
-    const int64_t place = step * windows_per_step() + in_step;
-    const int64_t epoch = place / windows_->count(), in_epoch = place % windows_->count();
-    const int64_t window = config_.shuffled ? Permutation(windows_->count(), config_.seed,
-                                                          static_cast<uint64_t>(epoch))(in_epoch)
-                                            : in_epoch;
-    windows_->append(window, in_step * config_.seq_len, out);
+    windows_->append(window(step, in_step), in_step * config_.seq_len, out);
   }
   return out;
 }
 
-std::vector<Batch> Loader::step_batches(int64_t step) const {
-  std::vector<Batch> out;
-  for (int64_t m = 0; m < config_.grad_accum; ++m) out.push_back(batch(step, m));
-  return out;
+int64_t Loader::n_targets(int64_t step, int64_t micro_batch) const {
+  int64_t n = 0;
+  for (int64_t i = 0; i < config_.batch_size; ++i)
+    n += windows_->n_targets(window(step, micro_batch * config_.batch_size + i));
+  return n;
 }
 
 double Loader::epoch(int64_t step) const {

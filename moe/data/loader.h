@@ -30,13 +30,15 @@ class Loader {
   /// another without a gap: a step may hold the end of one and the start of the next. Window i of
   /// the step has the token indices i * seq_len and on.
   Batch batch(int64_t step, int64_t micro_batch) const;
-  /// All micro-batches of a step: what the number of targets of the step is summed over.
-  std::vector<Batch> step_batches(int64_t step) const;
+  /// Targets of one micro-batch, without building it where the windows know.
+  int64_t n_targets(int64_t step, int64_t micro_batch) const;
   int64_t windows_per_step() const { return config_.batch_size * config_.grad_accum; }
   /// Passes over the data before step begins.
   double epoch(int64_t step) const;
 
  private:
+  int64_t window(int64_t step, int64_t in_step) const;
+
   std::shared_ptr<const Windows> windows_;
   LoaderConfig config_;
 };

@@ -24,12 +24,25 @@ TokenWindows::TokenWindows(ReadTokens read, TokenRows rows, WindowShape shape)
       shape_(shape),
       windows_per_row_(count_windows(rows.row_length, shape)) {}
 
-void TokenWindows::append(int64_t w, int64_t first_token_index, Batch& batch) const {
+int64_t Windows::n_targets(int64_t w) const {
+  Batch batch = empty_batch();
+  append(w, 0, batch);
+  return batch.n_targets;
+}
+
+int64_t TokenWindows::ids_of(int64_t w) const {
   MOE_CHECK(w >= 0 && w < count(), "[data] window ", w, " is not one of 0 .. ", count() - 1);
   const int64_t start = w % windows_per_row_ * shape_.stride;
+  return std::min(shape_.seq_len + 1, rows_.row_length - start);
+}
+
+int64_t TokenWindows::n_targets(int64_t w) const { return ids_of(w) - 1; }
+
+void TokenWindows::append(int64_t w, int64_t first_token_index, Batch& batch) const {
+  const int64_t n_ids = ids_of(w);
+  const int64_t start = w % windows_per_row_ * shape_.stride;
   const int64_t row_begin = rows_.begin + w / windows_per_row_ * rows_.row_length;
-  std::vector<int32_t> ids(
-      static_cast<size_t>(std::min(shape_.seq_len + 1, rows_.row_length - start)));
+  std::vector<int32_t> ids(static_cast<size_t>(n_ids));
   read_(row_begin + start, ids);
   append_sequence(batch, ids, first_token_index, Batch::kNoSubject);
 }

@@ -18,6 +18,8 @@ class Windows {
   virtual int64_t count() const = 0;
   /// Appends window w, 0 <= w < count(): one sequence or several, at most seq_len tokens in all.
   virtual void append(int64_t w, int64_t first_token_index, Batch& batch) const = 0;
+  /// Targets of window w: what append would add to Batch::n_targets.
+  virtual int64_t n_targets(int64_t w) const;
 };
 
 struct WindowShape {
@@ -47,8 +49,11 @@ class TokenWindows : public Windows {
   TokenWindows(ReadTokens read, TokenRows rows, WindowShape shape);
   int64_t count() const override { return rows_.n_rows * windows_per_row_; }
   void append(int64_t w, int64_t first_token_index, Batch& batch) const override;
+  int64_t n_targets(int64_t w) const override;
 
  private:
+  int64_t ids_of(int64_t w) const;
+
   ReadTokens read_;
   TokenRows rows_;
   WindowShape shape_;

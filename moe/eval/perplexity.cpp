@@ -25,26 +25,45 @@ PerplexityResult evaluate_ids(const TransformerLM& model, const std::vector<int3
                               const Tokenizer* tokenizer,
                               const std::function<void(double)>& progress) {
   MOE_CHECK(ids.size() >= 2, "[eval] the data have ", ids.size(), " tokens; at least 2 are needed");
-  const int64_t window = model.config().max_seq_len, n_targets = int64_t(ids.size()) - 1;
-  const int64_t per_pass = std::max<int64_t>(1, kTokensPerPass / window);
+  return evaluate_sequences(model, {ids}, tokenizer, progress);
+}
+
+PerplexityResult evaluate_sequences(const TransformerLM& model,
+                                    const std::vector<std::vector<int32_t>>& all,
+                                    const Tokenizer* tokenizer,
+                                    const std::function<void(double)>& progress) {
+  struct Window {
+    const std::vector<int32_t>* ids;
+    int64_t begin, n;
+  };
+  const int64_t context = model.config().max_seq_len;
+  std::vector<Window> windows;
+  int64_t n_targets = 0;
+  for (const std::vector<int32_t>& ids : all)
+    for (int64_t begin = 0; begin + 1 < int64_t(ids.size()); begin += windows.back().n) {
+      windows.push_back({&ids, begin, std::min(context, int64_t(ids.size()) - 1 - begin)});
+      n_targets += windows.back().n;
+    }
+  MOE_CHECK(n_targets > 0, "[eval] no sequence has 2 tokens or more, so there is none to predict");
   ops::LossSum sum;
   PerplexityResult result;
-  for (int64_t begin = 0; begin < n_targets;) {
+  for (size_t w = 0; w < windows.size();) {
     std::vector<std::vector<int32_t>> sequences;
     std::vector<int32_t> targets;
-    for (int64_t i = 0; i < per_pass && begin < n_targets; ++i) {
-      const int64_t n = std::min(window, n_targets - begin);
-      sequences.emplace_back(ids.begin() + begin, ids.begin() + begin + n);
-      targets.insert(targets.end(), ids.begin() + begin + 1, ids.begin() + begin + 1 + n);
-      begin += n;
-    }
+    int64_t n_tokens = 0;
+    do {
+      const auto first = windows[w].ids->begin() + windows[w].begin;
+      sequences.emplace_back(first, first + windows[w].n);
+      targets.insert(targets.end(), first + 1, first + 1 + windows[w].n);
+      n_tokens += windows[w++].n;
+    } while (w < windows.size() && n_tokens + windows[w].n <= kTokensPerPass);
     const LmOutput out = model(pack_sequences(sequences));
     ops::cross_entropy(model.logits(out.hidden_TD),
                        Tensor::from<int32_t>({int64_t(targets.size())}, targets), n_targets, &sum);
     if (tokenizer)
       for (const int32_t id : targets)
         if (!tokenizer->is_special(id)) result.bytes += int64_t(tokenizer->token_bytes(id).size());
-    if (progress) progress(double(begin) / double(n_targets));
+    if (progress) progress(double(sum.tokens) / double(n_targets));
   }
   result.tokens = sum.tokens;
   result.loss = sum.sum / double(sum.tokens);

@@ -19,9 +19,15 @@ struct PerplexityResult {
   double bits_per_byte() const;  // NaN when the bytes are unknown
 };
 
-/// ids are cut into consecutive windows of max_seq_len tokens whose targets are the next ids, so
-/// that each id but the first is a target once. tokenizer: for the bytes, may be null. progress:
-/// called with the share done. Throws Error for fewer than two ids.
+/// Each sequence by itself is cut into consecutive windows of max_seq_len tokens whose targets are
+/// the next ids, so that each id but the first of a sequence is a target once. tokenizer: for the
+/// bytes, may be null. progress: called with the share done. Throws Error when no sequence has two
+/// ids.
+PerplexityResult evaluate_sequences(const TransformerLM& model,
+                                    const std::vector<std::vector<int32_t>>& sequences,
+                                    const Tokenizer* tokenizer,
+                                    const std::function<void(double)>& progress = {});
+/// One sequence.
 PerplexityResult evaluate_ids(const TransformerLM& model, const std::vector<int32_t>& ids,
                               const Tokenizer* tokenizer,
                               const std::function<void(double)>& progress = {});

@@ -2,6 +2,7 @@
 #include "moe/families/model_folder.h"
 
 #include "moe/base/fs.h"
+#include "moe/base/yaml_tree.h"
 #include "moe/families/weights.h"
 #include "moe/io/checkpoint.h"
 #include "moe/io/safetensors_folder.h"
@@ -67,6 +68,24 @@ ConfigFile read_config_file(const std::string& folder) {
   if (file.eos_ids.empty())
     file.eos_ids = read_eos(file.json.get_object(), what, file.model.vocab_size);
   return file;
+}
+
+// The YAML head of a model card.
+std::string front_matter(const ModelConfig& model, const Family& family, const ModelCard& card) {
+  std::string out = "---\n";
+  const auto line = [&](const char* key, const std::string& value) {
+    if (!value.empty()) out += str(key, ": ", yaml_string(value), "\n");
+  };
+  line("license", card.license);
+  line("language", card.language);
+  line("library_name", "moe.cpp");
+  line("pipeline_tag", "text-generation");
+  line("base_model", card.base_model);
+  if (!card.datasets.empty()) out += "datasets:\n";
+  for (const std::string& dataset : card.datasets) out += str("- ", yaml_string(dataset), "\n");
+  out += str("tags:\n- ", model.has_moe ? "mixture-of-experts" : "dense", "\n- ", family.model_type,
+             "\n---\n");
+  return out;
 }
 
 }  // namespace
@@ -155,9 +174,7 @@ void write_model_files(const AddFile& add_file, const TransformerLM& model,
   add_text("generation_config.json",
            to_json_pretty(JsonObject{{"eos_token_id", config["eos_token_id"]}}));
   if (tokenizer) add_text("tokenizer.json", tokenizer_to_json(*tokenizer));
-  add_text("README.md", str("---\nlibrary_name: moe.cpp\npipeline_tag: text-generation\ntags:\n- ",
-                            m.has_moe ? "mixture-of-experts" : "dense", "\n- ", family.model_type,
-                            "\n---\n\n# ", card.title, "\n\n", card.text));
+  add_text("README.md", str(front_matter(m, family, card), "\n# ", card.title, "\n\n", card.text));
   write_safetensors_shards(add_file, model_tensors(model, family), {{"format", "pt"}},
                            max_shard_bytes);
 }

@@ -44,6 +44,9 @@ void load_weights(const TransformerLM& model, const std::string& folder);
 struct ModelCard {
   std::string title = "moe.cpp model";
   std::string text;  // Markdown below the front matter
+  /// Front matter; a key that nobody knows is left out.
+  std::string license, language, base_model;
+  std::vector<std::string> datasets;
 };
 
 /// Writes config.json, generation_config.json, README.md, tokenizer.json (when there is one) and

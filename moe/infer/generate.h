@@ -17,7 +17,9 @@ struct GenerateRequest {
   int64_t max_new_tokens = 200;
   SamplerConfig sampler;
   std::vector<int32_t> stop_ids;  // end of text; not part of the result
-  int64_t key = 0;                // with the seed and the position it keys the draws
+  /// Which sample of its prompt this is: with the seed and the position it keys the draws, so that
+  /// a request's text depends on nothing else in its batch.
+  int64_t key = 0;
 };
 
 enum class FinishReason { stop, length };

@@ -20,8 +20,10 @@ struct SamplerConfig {
 /// Throws Error (ExitCode::usage) naming the field that is out of range.
 void check_sampler(const SamplerConfig& config);
 
-/// The chosen id. request and position key the draw; ids are drawn by inverse CDF in ascending
-/// order. Greedy: the largest logit, ties: lower id. Throws Error when no logit is a number.
+/// The chosen id. The seed, request (GenerateRequest::key: 0, or 1, 2 ... for further samples of
+/// the same prompt) and position key the draw, nothing else; ids are drawn by inverse CDF in
+/// ascending order. Greedy: the largest logit, ties: lower id. Throws Error when no logit is a
+/// number.
 int32_t sample_token(std::span<const float> logits_V, const SamplerConfig& config, int64_t request,
                      int64_t position);
 

@@ -36,7 +36,7 @@ void WeightAverage::swap() {
 
 std::vector<StateSlot> WeightAverage::state() const {
   std::vector<StateSlot> slots;
-  for (size_t i = 0; i < parameters_.size(); ++i) slots.push_back({"ema", i, average_[i]});
+  for (size_t i = 0; i < parameters_.size(); ++i) slots.push_back({"raw", i, average_[i]});
   return slots;
 }
 

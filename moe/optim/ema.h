@@ -14,7 +14,9 @@ class WeightAverage {
   void update(int64_t t);
   /// Swaps the averages and the weights; twice restores.
   void swap();
-  std::vector<StateSlot> state() const;  // name "ema"
+  /// What this object holds: averages, or after swap() the weights. Name "raw", because a
+  /// checkpoint is written while the model holds the averages.
+  std::vector<StateSlot> state() const;
 
  private:
   double decay_;

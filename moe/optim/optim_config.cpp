@@ -25,7 +25,8 @@ void add_optim_keys(ConfigTable& t, OptimConfig& c) {
             "the final decay (0: a fifth of train.steps)");
   t.number("optim.min_lr", c.min_lr, 0, 1e9, "learning rate at the end of the decay");
   t.number("optim.ema", c.ema, 0, 0.9999999,
-           "decay of an exponential moving average of the weights, saved beside them; 0: none");
+           "decay of an exponential moving average of the weights, which is then evaluated and "
+           "saved; 0: none");
 }
 
 }  // namespace moe

@@ -20,6 +20,14 @@ std::vector<double> load_shares(const RouterStats& stats) {
   return shares;
 }
 
+// The object of one step; nothing for a line that a crash cut short.
+std::optional<Json> parse_line(const std::string& line) {
+  boost::json::error_code error;
+  Json value = boost::json::parse(line, error);
+  if (error || !value.is_object() || !value.get_object().contains("step")) return std::nullopt;
+  return value;
+}
+
 std::vector<std::string> numbered(const std::string& prefix, size_t n) {
   std::vector<std::string> out;
   for (size_t i = 0; i < n; ++i) out.push_back(prefix + std::to_string(i));
@@ -28,7 +36,8 @@ std::vector<std::string> numbered(const std::string& prefix, size_t n) {
 
 // Layer x expert load, and one expert x subject map per layer: the share of each expert's tokens
 // that a subject makes.
-std::string expert_maps(const EvalResult& e, const std::vector<std::string>& subjects) {
+std::string expert_maps(const std::string& title, const EvalResult& e,
+                        const std::vector<std::string>& subjects) {
   std::vector<HeatMap> panels;
   HeatMap load{.title = "share of the picks that each expert takes",
                .row_label = "layer",
@@ -65,7 +74,7 @@ std::string expert_maps(const EvalResult& e, const std::vector<std::string>& sub
     }
     panels.push_back(map);
   }
-  return heat_maps("Experts on the validation split", panels);
+  return heat_maps(title, panels);
 }
 
 }  // namespace
@@ -108,14 +117,12 @@ MetricsLog::MetricsLog(Fs& fs, const std::string& run_dir, int64_t first_step, d
     : fs_(fs), run_dir_(run_dir) {
   const std::string path = join_path(run_dir, "metrics.jsonl");
   std::string kept;
-  if (first_step > 1 && exists(path))
+  const bool has_log = exists(path);
+  if (first_step > 1 && has_log)
     for (const std::string& line : split(read_file(path), '\n')) {
-      if (line.empty()) continue;
-      // A line that a crash cut short is dropped like those of undone steps.
-      boost::json::error_code error;
-      const Json value = boost::json::parse(line, error);
-      if (error || !value.is_object() || !value.get_object().contains("step")) continue;
-      const JsonReader reader(value.get_object(), "[metrics.jsonl] " + path);
+      const std::optional<Json> value = parse_line(line);
+      if (!value) continue;
+      const JsonReader reader(value->get_object(), "[metrics.jsonl] " + path);
       const int64_t step = reader.integer("step");
       if (step >= first_step) continue;
       kept += line + "\n";
@@ -128,6 +135,7 @@ MetricsLog::MetricsLog(Fs& fs, const std::string& run_dir, int64_t first_step, d
     }
   write_file_atomic(fs, path, kept);
   file_ = fs.append(path);
+  if (has_log) drop_events_from(fs, run_dir, first_step);
   TensorBoardOptions options{.wall_time_seconds = unix_seconds};
   if (first_step > 1) options.resume_at_step = first_step;
   events_ = std::make_unique<TensorBoardWriter>(fs, run_dir, options);
@@ -172,6 +180,7 @@ void MetricsLog::add(const JsonObject& m, double unix_seconds) {
 }
 
 void MetricsLog::write_plots(const std::optional<EvalResult>& evaluation,
+                             const std::vector<LayerLoad>& trained,
                              const std::vector<std::string>& subject_names) {
   LineChart chart{.title = "Loss",
                   .x_label = "step",
@@ -180,11 +189,33 @@ void MetricsLog::write_plots(const std::optional<EvalResult>& evaluation,
   if (!val_steps_.empty())
     chart.series.push_back({.name = "validation", .xs = val_steps_, .ys = val_losses_, .color = 1});
   write_file_atomic(fs_, join_path(run_dir_, "loss.svg"), line_chart(chart));
-  if (evaluation && !evaluation->experts.empty())
-    write_file_atomic(fs_, join_path(run_dir_, "experts.svg"),
-                      expert_maps(*evaluation, subject_names));
+  const std::string experts = join_path(run_dir_, "experts.svg");
+  if (evaluation && !evaluation->experts.empty()) {
+    write_file_atomic(fs_, experts,
+                      expert_maps("Experts on the validation split", *evaluation, subject_names));
+  } else if (!trained.empty()) {
+    EvalResult loads;
+    loads.experts = trained;
+    write_file_atomic(fs_, experts, expert_maps("Experts in the last training step", loads, {}));
+  }
 }
 
 void MetricsLog::flush() { events_->flush(); }
+
+void MetricsLog::sync() {
+  file_->sync();
+  events_->sync();
+}
+
+std::optional<double> last_logged_loss(const std::string& run_dir) {
+  const std::string path = join_path(run_dir, "metrics.jsonl");
+  std::optional<double> loss;
+  if (!exists(path)) return loss;
+  for (const std::string& line : split(read_file(path), '\n'))
+    if (const std::optional<Json> value = parse_line(line))
+      if (const Json* found = value->get_object().if_contains("loss"); found && found->is_double())
+        loss = found->get_double();
+  return loss;
+}
 
 }  // namespace moe

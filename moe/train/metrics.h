@@ -23,6 +23,9 @@ JsonObject metrics_object(const StepResult& step, double tokens_per_second,
 /// experts.
 double expert_balance(const std::vector<LayerLoad>& experts);
 
+/// "loss" of the last line of a run's metrics.jsonl; nothing when there is none.
+std::optional<double> last_logged_loss(const std::string& run_dir);
+
 class MetricsLog {
  public:
   /// Opens metrics.jsonl for appending and a new TensorBoard file. Lines of steps beyond first_step
@@ -30,10 +33,15 @@ class MetricsLog {
   MetricsLog(Fs& fs, const std::string& run_dir, int64_t first_step, double unix_seconds);
   ~MetricsLog();
   void add(const JsonObject& metrics, double unix_seconds);
-  /// Writes loss.svg, and experts.svg from an evaluation.
+  /// Writes loss.svg, and experts.svg from an evaluation; where there is none, from the loads of a
+  /// training step.
   void write_plots(const std::optional<EvalResult>& evaluation,
+                   const std::vector<LayerLoad>& trained,
                    const std::vector<std::string>& subject_names);
+  /// The TensorBoard events so far become visible to other processes.
   void flush();
+  /// Everything so far is on the disk: a checkpoint must not know more than the log.
+  void sync();
 
  private:
   Fs& fs_;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "moe/train/run.h"
 
-#include <cstdio>
-
 #include "moe/base/log.h"
 #include "moe/base/parallel.h"
 #include "moe/base/progress.h"
@@ -10,7 +8,9 @@
 #include "moe/io/checkpoint.h"
 #include "moe/nn/accounting.h"
 #include "moe/nn/init.h"
+#include "moe/text/tokenizer_json.h"
 #include "moe/train/metrics.h"
+#include "moe/train/progress_text.h"
 
 namespace moe {
 namespace {
@@ -22,12 +22,43 @@ std::vector<int32_t> eos_of(const Dataset& data) {
 
 ModelCard card_of(const RunConfig& config, const Trainer& trainer) {
   const ParameterCount n = count_parameters(config.model);
-  return {.title = "A model trained with moe.cpp",
-          .text = str("Parameters: ", with_commas(int64_t(n.total)), " (",
-                      with_commas(int64_t(n.active)), " active per token). Trained for ",
-                      trainer.steps_done(), " steps on ", with_commas(trainer.tokens_done()),
-                      " tokens.\n\nThe configuration of the run, config.yaml:\n\n```yaml\n",
-                      to_yaml(config), "```\n")};
+  ModelCard card{.title = "A model trained with moe.cpp",
+                 .text = str("Parameters: ", with_commas(int64_t(n.total)), " (",
+                             with_commas(int64_t(n.active)), " active per token). Trained for ",
+                             trainer.steps_done(), " steps on ", with_commas(trainer.tokens_done()),
+                             " tokens.\n\nThe configuration of the run, config.yaml:\n\n```yaml\n",
+                             to_yaml(config), "```\n"),
+                 .license = {},
+                 .language = {},
+                 .base_model = config.model.init_from,
+                 .datasets = {file_name(config.data.path)}};
+  if (config.data.path == "demo") card.language = "en";
+  return card;
+}
+
+/// What model.init_from's folder says with its tokenizer.json; null when it has none, or one that
+/// is not supported.
+std::shared_ptr<const Tokenizer> tokenizer_of_source(const std::string& init_from) {
+  const std::string path = join_path(resolve_model_folder(init_from), "tokenizer.json");
+  try {
+    return exists(path) ? read_tokenizer(path) : nullptr;
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+/// Weights, gradients and two moments of AdamW in float32, and the average if there is one.
+void check_memory(const RunConfig& config) {
+  const double bytes = count_parameters(config.model).stored * (config.optim.ema > 0 ? 20.0 : 16.0);
+  const uint64_t available = available_bytes();
+  if (bytes <= double(available)) return;
+  throw Error(str("[train] the model has ",
+                  fmt::format("{:.3g}", count_parameters(config.model).total),
+                  " parameters; training them takes about ",
+                  bytes < 9e18 ? human_bytes(uint64_t(bytes)) : fmt::format("{:.1e} bytes", bytes),
+                  " of memory, and ", human_bytes(available),
+                  " are available; lower model.n_layers, model.d_model, model.d_ff",
+                  config.model.has_moe ? ", model.moe.n_experts or model.moe.d_ff" : ""));
 }
 
 class Run {
@@ -45,9 +76,25 @@ class Run {
 
  private:
   void open_folder();
+  void prepare();
+  void remove_what_was_made() noexcept;
+  void open_data();
   void prepare_model();
   void loop();
   void save();
+  /// An error of training says which checkpoint is left.
+  template <class Call>
+  auto guard(Call call) {
+    try {
+      return call();
+    } catch (const Error& e) {
+      throw Error(str(e.what(), result_.checkpoint.empty()
+                                    ? "; no checkpoint had been written"
+                                    : "; the last good checkpoint is " + result_.checkpoint),
+                  e.exit_code());
+    }
+  }
+  bool stop_requested() const { return options_.stop_requested && options_.stop_requested(); }
   void show(const StepResult& step, double tokens_per_second, bool last);
   double elapsed() const { return earlier_seconds_ + clock_.monotonic_seconds() - start_seconds_; }
   double budget_fraction() const {
@@ -64,6 +111,7 @@ class Run {
   Clock& clock_;
   ProgressLine progress_;
   std::unique_ptr<FileLock> lock_;
+  std::vector<std::string> made_;  // folders, the deepest first
   NewestCheckpoint from_;
   Dataset data_;
   std::unique_ptr<TransformerLM> model_;
@@ -74,7 +122,28 @@ class Run {
   RunResult result_;
 };
 
+// A checkpoint holds a config.yaml of its own, so it looks like a run folder; training in it would
+// damage it.
+void check_is_no_model(const std::string& run_dir) {
+  for (const char* name : {"manifest.json", "config.json"}) {
+    if (!exists(join_path(run_dir, name))) continue;
+    const std::string parent = parent_path(run_dir);
+    const bool is_checkpoint = file_name(parent) == "checkpoints";
+    const std::string run = parent_path(parent).empty() ? "." : parent_path(parent);
+    throw Error(str("[train] ", run_dir, " is a ", is_checkpoint ? "checkpoint" : "model",
+                    ", not a run folder; ",
+                    is_checkpoint ? str("the run is ", run, ": moe train --resume ", run)
+                                  : str("to start from it, set model.init_from=", run_dir,
+                                        " and another run_dir")),
+                ExitCode::usage);
+  }
+}
+
 void Run::open_folder() {
+  check_is_no_model(config_.run_dir);
+  for (std::string folder = config_.run_dir; !folder.empty() && !exists(folder);
+       folder = parent_path(folder))
+    made_.push_back(folder);
   make_directories(fs_, config_.run_dir);
   lock_ = std::make_unique<FileLock>(join_path(config_.run_dir, "lock"));
   from_ = newest_valid_checkpoint(config_.run_dir);
@@ -87,16 +156,55 @@ void Run::open_folder() {
                 ExitCode::usage);
   if (options_.resume && from_.path.empty())
     log_info(str("no valid checkpoint in ", config_.run_dir, "; training starts at step 0"));
-  write_file_atomic(fs_, join_path(config_.run_dir, "config.yaml"), to_yaml(config_));
+}
+
+void Run::remove_what_was_made() noexcept {
+  if (made_.empty()) return;
+  try {
+    if (lock_) fs_.remove_file(join_path(config_.run_dir, "lock"));
+    for (const std::string& folder : made_) fs_.remove_directory(folder);
+  } catch (...) {  // somebody else's file is in it; the first error is the one to report
+  }
+}
+
+void Run::prepare() {
+  try {
+    open_folder();
+    if (!from_.path.empty())
+      if (const std::optional<RunConfig> saved = read_saved_config(from_.path))
+        check_resumable(config_, *saved);
+    const RunConfig as_given = config_;
+    open_data();
+    prepare_model();
+    // Only now: a resume that is refused must not change what the next one reads.
+    write_file_atomic(fs_, join_path(config_.run_dir, "config.yaml"), to_yaml(as_given));
+  } catch (...) {
+    remove_what_was_made();
+    throw;
+  }
+}
+
+void Run::open_data() {
+  DataConfig data = config_.data;
+  // A resumed run keeps the tokenizer that it began with, wherever that came from.
+  const std::string saved = join_path(from_.path, "tokenizer.json");
+  if (!from_.path.empty() && exists(saved)) data.tokenizer = saved;
+  data_ = open_dataset(data, uint64_t(config_.train.seed));
+  if (!from_.path.empty() || config_.model.init_from.empty() || !data_.tokenizer) return;
+  const auto theirs = tokenizer_of_source(config_.model.init_from);
+  if (!theirs || tokenizer_to_json(*theirs) != tokenizer_to_json(*data_.tokenizer))
+    log_warning(str("data.tokenizer=", config_.data.tokenizer, " is not the tokenizer of ",
+                    config_.model.init_from,
+                    ": its token ids stand for other text than the model was trained on"));
 }
 
 void Run::prepare_model() {
-  data_ = open_dataset(config_.data, uint64_t(config_.train.seed));
   const bool size_given = config_.model.vocab_size > 0;
   if (!size_given) config_.model.vocab_size = data_.vocab_size;
   MOE_CHECK(config_.model.vocab_size >= data_.vocab_size, "[train] model.vocab_size is ",
             config_.model.vocab_size, ", but the data use ids up to ", data_.vocab_size - 1,
             "; set it to ", data_.vocab_size, " or more");
+  check_memory(config_);
   model_ = std::make_unique<TransformerLM>(config_.model);
   if (!model_->causal(true))
     log_warning(str("router '", config_.model.moe.router,
@@ -122,6 +230,10 @@ void Run::prepare_model() {
 
 void Run::save() {
   if (saved_at_ == trainer_->steps_done()) return;
+  // Known to be good before it is written, because writing it removes the oldest one.
+  guard([&] { trainer_->check_weights(); });
+  metrics_->sync();
+  const Trainer::Averaged averaged(*trainer_);
   CheckpointWriter writer(fs_, config_.run_dir, trainer_->steps_done());
   const AddFile add = [&](const std::string& name, const ByteProducer& content) {
     writer.add_file(name, content);
@@ -140,40 +252,63 @@ void Run::save() {
 }
 
 void Run::show(const StepResult& s, double tokens_per_second, bool last) {
+  constexpr int kPlainColumns = 100;  // of a line in a file
   const double done = std::max(budget_fraction(),
                                double(s.step) / double(std::max<int64_t>(1, config_.train.steps)));
-  const double left =
-      done > 0 ? (elapsed() - earlier_seconds_) * (1 - std::min(1.0, done)) / done : 0;
-  std::string line = fmt::format("step {}/{}  loss {:.4f}", s.step, config_.train.steps, s.lm_loss);
-  if (result_.evaluation) line += fmt::format("  val {:.4f}", result_.evaluation->loss);
-  line += fmt::format("  {:.0f} tok/s  ETA {}", tokens_per_second, human_seconds(left));
-  if (!s.experts.empty()) line += fmt::format("  balance {:.2f}", expert_balance(s.experts));
-  line += "  " + human_bytes(resident_bytes());
-  progress_.update(progress_bar(std::min(1.0, done), 20) + " " + line, last || s.step == 1);
+  TrainingProgress p{.step = s.step,
+                     .steps = config_.train.steps,
+                     .done = std::min(1.0, done),
+                     .loss = s.lm_loss,
+                     .val_loss = {},
+                     .balance = {},
+                     .tokens_per_second = tokens_per_second,
+                     .memory_bytes = resident_bytes()};
+  if (done > 0) p.seconds_left = (elapsed() - earlier_seconds_) * (1 - p.done) / done;
+  if (result_.evaluation) p.val_loss = result_.evaluation->loss;
+  if (!s.experts.empty()) p.balance = expert_balance(s.experts);
+  progress_.update(progress_text(p, is_terminal(2) ? terminal_width(2) - 1 : kPlainColumns),
+                   last || s.step == 1);
 }
 
 void Run::loop() {
   double tokens_per_second = 0;
+  std::optional<Error> log_error;
+  std::vector<LayerLoad> loads;
   while (!finished()) {
     const double before = clock_.monotonic_seconds();
-    const StepResult step = trainer_->step(budget_fraction());
+    const std::optional<StepResult> whole =
+        guard([&] { return trainer_->step(budget_fraction(), [&] { return stop_requested(); }); });
+    if (!whole) {
+      result_.end = RunResult::End::interrupted;
+      break;
+    }
+    const StepResult& step = *whole;
     const double seconds = clock_.monotonic_seconds() - before,
                  now = double(step.tokens) / std::max(1e-9, seconds);
     tokens_per_second = tokens_per_second == 0 ? now : 0.9 * tokens_per_second + 0.1 * now;
-    const bool stop = options_.stop_requested && options_.stop_requested(),
-               last = finished() || stop;
-    const bool evaluate = config_.train.eval_every > 0 && !stop &&
-                          (step.step % config_.train.eval_every == 0 || last);
+    bool stop = stop_requested();
+    // A due evaluation takes place even when the run is to stop: its place in the log would stay
+    // empty.
+    const bool evaluate =
+        config_.train.eval_every > 0 && (step.step % config_.train.eval_every == 0 || finished());
     std::optional<EvalResult> evaluation;
-    if (evaluate) evaluation = trainer_->evaluate();
+    if (evaluate) evaluation = guard([&] { return trainer_->evaluate(); });
     if (evaluation) result_.evaluation = evaluation;
     result_.loss = step.loss;
+    loads = step.experts;
     const JsonObject metrics = metrics_object(step, now, evaluation);
     metrics_->add(metrics, clock_.unix_seconds());
-    if (options_.log_json) std::puts(to_json_line(metrics).c_str());
+    try {
+      if (options_.log_json) options_.log_json(to_json_line(metrics));
+    } catch (const Error& e) {
+      log_error = e;
+      stop = true;
+    }
+    const bool last = finished() || stop;
     show(step, tokens_per_second, last);
     if (evaluation) {
-      metrics_->write_plots(evaluation, data_.subject_names);
+      metrics_->flush();
+      metrics_->write_plots(evaluation, loads, data_.subject_names);
       if (options_.after_eval) options_.after_eval(*trainer_, *model_, data_);
     }
     const bool due =
@@ -185,26 +320,30 @@ void Run::loop() {
     }
   }
   progress_.finish();
-  metrics_->write_plots(result_.evaluation, data_.subject_names);
+  save();  // of a run of 0 steps or one that was stopped within a step, too
+  metrics_->write_plots(result_.evaluation, loads, data_.subject_names);
   metrics_->flush();
+  if (log_error) throw *log_error;
 }
 
 RunResult Run::go() {
   set_threads(int(config_.train.threads));
-  open_folder();
-  prepare_model();
+  prepare();
   start_seconds_ = clock_.monotonic_seconds();
   result_.checkpoint = from_.path;
   result_.steps = trainer_->steps_done();
+  const auto out_of_time = [&] { return trainer_->steps_done() < config_.train.steps; };
   if (finished() && !from_.path.empty()) {
     result_.end = RunResult::End::already_finished;
+    result_.out_of_time = out_of_time();
+    result_.loss = last_logged_loss(config_.run_dir);
     return result_;
   }
   metrics_ = std::make_unique<MetricsLog>(fs_, config_.run_dir, trainer_->steps_done() + 1,
                                           clock_.unix_seconds());
   loop();
-  save();  // of a run of 0 steps, too
   result_.steps = trainer_->steps_done();
+  result_.out_of_time = result_.end == RunResult::End::finished && out_of_time();
   result_.seconds = clock_.monotonic_seconds() - start_seconds_;
   return result_;
 }

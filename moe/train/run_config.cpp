@@ -3,7 +3,10 @@
 
 #include <algorithm>
 
+#include "moe/base/error.h"
+#include "moe/base/fs.h"
 #include "moe/families/model_folder.h"
+#include "moe/io/checkpoint.h"
 
 namespace moe {
 namespace {
@@ -17,10 +20,11 @@ bool is_training_key(const std::string& path) {
          path == "model.moe.allow_noncausal" || path == "model.init_from";
 }
 
-// The model of init_from, with the training keys that were set; every other key that was set must
-// agree.
-ModelConfig merge_init_from(const ConfigTable& table, const ModelConfig& asked) {
-  ModelConfig merged = read_model_config(resolve_model_folder(asked.init_from));
+// The model `from` of a folder, with the training keys that were set; every other key that was set
+// must agree.
+ModelConfig merge_model(const ConfigTable& table, const ModelConfig& from,
+                        const std::string& folder) {
+  ModelConfig merged = from;
   ConfigTable theirs;
   bind_model_keys(theirs, merged);
   for (const ConfigKey& key : table.keys()) {
@@ -32,18 +36,47 @@ ModelConfig merge_init_from(const ConfigTable& table, const ModelConfig& asked) 
       merged.has_moe = had_moe;  // a weight of a loss makes no experts
       continue;
     }
+    if (key.path == "model.vocab_size" && key.get() == "0") continue;  // the tokenizer's
     if (starts_with(key.path, "model.moe.") && !merged.has_moe)
-      throw Error(str("[config] ", key.path, " is set, but the model in ", asked.init_from,
+      throw Error(str("[config] ", key.path, " is set, but the model in ", folder,
                       " has no experts; leave the key out"),
                   ExitCode::usage);
     if (key.get() != other->get())
-      throw Error(
-          str("[config] ", key.path, " is ", key.get(), ", but the model in ", asked.init_from,
-              " has ", other->get(), "; leave the key out or set it to that"),
-          ExitCode::usage);
+      throw Error(str("[config] ", key.path, " is ", key.get(), ", but the model in ", folder,
+                      " has ", other->get(), "; leave the key out or set it to that"),
+                  ExitCode::usage);
   }
-  merged.init_from = asked.init_from;
   return merged;
+}
+
+void take_init_from(const ConfigTable& table, const ConfigSource& source, RunConfig& config) {
+  const std::string init_from = config.model.init_from;
+  const std::string checkpoint =
+      source.resume ? newest_valid_checkpoint(config.run_dir).path : std::string();
+  const std::optional<RunConfig> saved =
+      checkpoint.empty() ? std::nullopt : read_saved_config(checkpoint);
+  if (saved) {
+    config.model = merge_model(table, saved->model, checkpoint);
+    if (!table.was_set("data.tokenizer")) config.data.tokenizer = saved->data.tokenizer;
+  } else {
+    const std::string folder = resolve_model_folder(init_from);
+    config.model = merge_model(table, read_model_config(folder), init_from);
+    const std::string tokenizer = join_path(folder, "tokenizer.json");
+    if (!table.was_set("data.tokenizer") && exists(tokenizer)) config.data.tokenizer = tokenizer;
+  }
+  config.model.init_from = init_from;
+  if (!table.was_set("data.seq_len"))
+    config.data.seq_len = std::min(config.data.seq_len, config.model.max_seq_len);
+}
+
+// What is wrong with a configuration that a person wrote is a mistake in usage, wherever it stands.
+template <class Read>
+void as_usage(Read read) {
+  try {
+    read();
+  } catch (const Error& e) {
+    throw Error(e.what(), e.exit_code() == ExitCode::failure ? ExitCode::usage : e.exit_code());
+  }
 }
 
 }  // namespace
@@ -76,14 +109,11 @@ RunConfig read_run_config(const ConfigSource& source) {
   config.model.has_moe = source.file.empty();  // a file without a moe group is a dense model
   ConfigTable table;
   bind_run_keys(table, config);
-  if (!source.file.empty()) table.read_file(source.file);
-  table.apply_overrides(source.overrides);
-  if (!config.model.init_from.empty()) {
-    const ModelConfig merged = merge_init_from(table, config.model);
-    if (!table.was_set("data.seq_len"))
-      config.data.seq_len = std::min(config.data.seq_len, merged.max_seq_len);
-    config.model = merged;
-  }
+  as_usage([&] {
+    if (!source.file.empty()) table.read_file(source.file);
+    table.apply_overrides(source.overrides);
+  });
+  if (!config.model.init_from.empty()) take_init_from(table, source, config);
   auto check = [](bool ok, const std::string& message) {
     if (!ok) throw Error("[config] " + message, ExitCode::usage);
   };
@@ -96,12 +126,42 @@ RunConfig read_run_config(const ConfigSource& source) {
             !table.was_set("optim.min_lr"),
         str("optim.min_lr ", config.optim.min_lr, " is above optim.lr ", config.optim.lr));
   config.optim.min_lr = std::min(config.optim.min_lr, config.optim.lr);
-  try {
-    resolve_layers(config.model);
-  } catch (const Error& e) {
-    throw Error(e.what(), ExitCode::usage);
-  }
+  as_usage([&] { resolve_layers(config.model); });
   return config;
+}
+
+std::optional<RunConfig> read_saved_config(const std::string& checkpoint) {
+  const std::string path = join_path(checkpoint, "config.yaml");
+  if (!exists(path)) return std::nullopt;
+  RunConfig saved;
+  ConfigTable table;
+  bind_run_keys(table, saved);
+  table.read_file(path);
+  return saved;
+}
+
+void check_resumable(const RunConfig& config, const RunConfig& saved) {
+  RunConfig now = config, before = saved;
+  if (now.model.vocab_size == 0) now.model.vocab_size = before.model.vocab_size;
+  if (now.model.has_moe != before.model.has_moe)
+    throw Error(
+        str("[config] the run was trained ", before.model.has_moe ? "with" : "without",
+            " a group model.moe and cannot go on ", before.model.has_moe ? "without" : "with",
+            " one; start a new run in another run_dir"),
+        ExitCode::usage);
+  ConfigTable table, theirs;
+  bind_run_keys(table, now);
+  bind_run_keys(theirs, before);
+  for (const ConfigKey& key : table.keys()) {
+    const bool is_function = starts_with(key.path, "model.") && !is_training_key(key.path) &&
+                             (now.model.has_moe || !starts_with(key.path, "model.moe."));
+    if (!is_function && key.path != "train.seed" && key.path != "data.tokenizer") continue;
+    const std::string was = theirs.find(key.path)->get(), is = key.get();
+    if (was != is)
+      throw Error(str("[config] ", key.path, " is ", is, ", but the run was trained with ", was,
+                      "; resume with that, or start a new run in another run_dir"),
+                  ExitCode::usage);
+  }
 }
 
 std::string to_yaml(RunConfig config) {

@@ -2,6 +2,7 @@
 // The whole configuration of a training run, as written in a YAML file.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,11 +40,22 @@ void bind_run_keys(ConfigTable& table, RunConfig& config);
 struct ConfigSource {
   std::string file;                    // YAML
   std::vector<std::string> overrides;  // key=value
+  bool resume = false;
 };
 /// Reads the parts in order, takes the model's keys from model.init_from when it is set (a
-/// conflicting key of shape or function is an Error; training keys override), and checks relations
-/// between groups.
+/// conflicting key of shape or function is an Error; training keys override) and its tokenizer.json
+/// unless data.tokenizer is set, and checks relations between groups. When a run with a valid
+/// checkpoint is resumed, the checkpoint stands for init_from, which need not exist any more.
+/// Everything wrong with the file or the keys is ExitCode::usage.
 RunConfig read_run_config(const ConfigSource& source);
+
+/// Whether a run may go on from a checkpoint of `saved`: keys that change what the model computes,
+/// its tokenizer or the seed must be the same; those of training may differ. Throws Error (usage)
+/// that names the first key, both values and what to do.
+void check_resumable(const RunConfig& config, const RunConfig& saved);
+
+/// The configuration that a checkpoint was saved with; nothing when it holds none.
+std::optional<RunConfig> read_saved_config(const std::string& checkpoint);
 
 /// The merged file.
 std::string to_yaml(RunConfig config);

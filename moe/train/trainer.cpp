@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "moe/base/clock.h"
@@ -27,6 +28,16 @@ void add_loads(std::vector<LayerLoad>& to, const std::vector<LayerReport>& from)
 Tensor targets_of(const Batch& batch) {
   return Tensor::from<int32_t>({batch.n_tokens()}, batch.targets_T);
 }
+
+bool is_finite(const Tensor& t) {
+  const auto all = [](auto values) {
+    return std::all_of(values.begin(), values.end(), [](auto x) { return std::isfinite(x); });
+  };
+  return t.dtype() == DType::f64 ? all(t.data<double>()) : all(t.data<float>());
+}
+
+// Without the sign that a NaN may carry.
+std::string number_text(double value) { return std::isnan(value) ? "nan" : str(value); }
 
 std::string slot_name(const StateSlot& slot, const Piece& piece) {
   return slot.name + "." + piece.name;
@@ -61,19 +72,31 @@ Trainer::Trainer(const RunConfig& config, const Dataset& dataset, TransformerLM&
 }
 
 StepResult Trainer::step(double elapsed_fraction) {
+  return *step(elapsed_fraction, [] { return false; });
+}
+
+std::optional<StepResult> Trainer::step(double elapsed_fraction,
+                                        const std::function<bool()>& stop) {
   StepResult result;
   result.step = steps_done_ + 1;
   result.lr = learning_rate(config_.optim, steps_done_, config_.train.steps, elapsed_fraction);
-  // The number of trained tokens of the whole step is known before its first backward.
-  const std::vector<Batch> batches = loader_.step_batches(steps_done_);
-  for (const Batch& batch : batches) result.tokens += batch.n_targets;
+  // The number of trained tokens of the whole step is known before its first backward. They are
+  // counted, and each micro-batch is built when its turn comes: a step may be larger than the
+  // memory.
+  const int64_t n_micro = config_.train.grad_accum;
+  for (int64_t m = 0; m < n_micro; ++m) {
+    if (m > 0 && stop()) return std::nullopt;
+    result.tokens += loader_.n_targets(steps_done_, m);
+  }
   for (const Parameter& p : parameters_) {
     p.var.clear_grad();
     for (const Var& use : p.other_uses) use.clear_grad();
   }
   ops::LossSum running;
-  const double aux_share = 1.0 / double(batches.size());
-  for (const Batch& batch : batches) {
+  const double aux_share = 1.0 / double(n_micro);
+  for (int64_t m = 0; m < n_micro; ++m) {
+    if (m > 0 && stop()) return std::nullopt;  // gradients are cleared by the next step
+    const Batch batch = loader_.batch(steps_done_, m);
     Tape tape;
     ForwardContext ctx = make_context(batch);
     ctx.training = true;
@@ -97,10 +120,9 @@ StepResult Trainer::step(double elapsed_fraction) {
   const double optimizer_start = real_clock().monotonic_seconds();
   add_l1_gradient(parameters_, config_.optim.l1);
   result.grad_norm = gradient_norm(parameters_);
-  MOE_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm), "[train] step ",
-            result.step, ": the loss is ", result.loss, " and the gradient norm ", result.grad_norm,
-            "; training diverged. Lower optim.lr (now ", config_.optim.lr,
-            "), lengthen optim.warmup_steps or set optim.grad_clip");
+  if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
+    fail_diverged(str("the loss is ", number_text(result.loss), " and the gradient norm ",
+                      number_text(result.grad_norm)));
   optimizer_->step(result.lr, clip_factor(result.grad_norm, config_.optim.grad_clip));
   std::vector<RouterTotals> totals;
   for (const LayerLoad& load : result.experts) totals.push_back(load.stats);
@@ -114,7 +136,7 @@ StepResult Trainer::step(double elapsed_fraction) {
 
 std::optional<EvalResult> Trainer::evaluate() {
   if (!dataset_.validation) return std::nullopt;
-  if (average_) average_->swap();
+  const Averaged averaged(*this);
   EvalResult result;
   ops::LossSum running;
   const size_t n_subjects = dataset_.subject_names.size();
@@ -135,10 +157,53 @@ std::optional<EvalResult> Trainer::evaluate() {
           counts[size_t(pick.expert)][size_t(subject)] += 1;
     }
   }
-  if (average_) average_->swap();
   result.tokens = running.tokens;
   result.loss = running.sum / double(std::max<int64_t>(1, running.tokens));
+  if (!std::isfinite(result.loss))
+    fail_diverged("the validation loss is " + number_text(result.loss));
   return result;
+}
+
+void Trainer::check_weights() {
+  for (const Parameter& p : parameters_)
+    if (!is_finite(p.var.value())) fail_diverged("weight '" + p.name + "' is not finite");
+  for (const StateSlot& slot : all_slots())
+    if (!is_finite(slot.value))
+      fail_diverged(str("the optimiser's '", slot.name, "' of '", parameters_[slot.parameter].name,
+                        "' is not finite"));
+  const double loss = first_loss_of_next_step();
+  if (!std::isfinite(loss)) fail_diverged("these weights give a loss of " + number_text(loss));
+  if (!average_) return;
+  const Averaged averaged(*this);
+  const double average_loss = first_loss_of_next_step();
+  if (!std::isfinite(average_loss))
+    fail_diverged("the averaged weights give a loss of " + number_text(average_loss));
+}
+
+double Trainer::first_loss_of_next_step() const {
+  const Batch batch = loader_.batch(steps_done_, 0);
+  const LmOutput out = model_(make_context(batch));
+  ops::LossSum sum;
+  ops::cross_entropy(model_.logits(out.hidden_TD), targets_of(batch),
+                     std::max<int64_t>(1, batch.n_targets), &sum);
+  return sum.sum / double(std::max<int64_t>(1, sum.tokens));
+}
+
+void Trainer::fail_diverged(const std::string& what) const {
+  throw Error(str("[train] after ", steps_done_, " steps: ", what,
+                  "; training diverged. Lower optim.lr (now ", config_.optim.lr,
+                  "), lengthen optim.warmup_steps or set optim.grad_clip"));
+}
+
+Trainer::Averaged::Averaged(Trainer& trainer) : trainer_(trainer) {
+  MOE_CHECK(!trainer_.is_averaged_, "[train] the weights are averaged already");
+  if (trainer_.average_) trainer_.average_->swap();
+  trainer_.is_averaged_ = true;
+}
+
+Trainer::Averaged::~Averaged() {
+  if (trainer_.average_) trainer_.average_->swap();
+  trainer_.is_averaged_ = false;
 }
 
 std::vector<StateSlot> Trainer::all_slots() const {
@@ -149,6 +214,7 @@ std::vector<StateSlot> Trainer::all_slots() const {
 }
 
 std::vector<TensorSource> Trainer::state_tensors() const {
+  MOE_CHECK(is_averaged_ || !average_, "[train] the state is saved beside the averaged weights");
   std::vector<TensorSource> out;
   for (const StateSlot& slot : all_slots()) {
     const Parameter& p = parameters_[slot.parameter];
@@ -168,6 +234,7 @@ JsonObject Trainer::state_json() const {
   return {{"steps_done", steps_done_},
           {"tokens_done", tokens_done_},
           {"optimizer", config_.optim.name},
+          {"averaged_weights", average_ != nullptr},
           {"optimizer_steps", optimizer_->steps_done()}};
 }
 
@@ -180,6 +247,12 @@ void Trainer::load_state(const std::string& folder) {
             ": the run was trained with optim.name=", printable(state.string("optimizer"), 20),
             ", not ", config_.optim.name,
             "; resume with the same optimiser, or start a new run with model.init_from");
+  const bool has_average = state.boolean_or("averaged_weights", false);
+  MOE_CHECK(has_average == (average_ != nullptr), what, ": the run was trained ",
+            has_average ? "with" : "without", " averaged weights, and optim.ema is ",
+            config_.optim.ema, " now; ",
+            has_average ? "give optim.ema a value above 0 as before" : "leave it at 0",
+            ", or start a new run with model.init_from");
   steps_done_ = state.integer("steps_done");
   tokens_done_ = state.integer("tokens_done");
   MOE_CHECK(steps_done_ >= 0 && tokens_done_ >= 0, what, ": negative counts");
@@ -195,6 +268,8 @@ void Trainer::load_state(const std::string& folder) {
       write_piece(slot.value, piece, file.tensor(entry));
     }
   }
+  // The model was read with the averaged weights, the slots beside it with the raw ones.
+  if (average_) average_->swap();
 }
 
 }  // namespace moe

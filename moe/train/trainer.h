@@ -3,6 +3,7 @@
 // updates; and evaluation. Knows no files but its own state; run.h drives it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -52,21 +53,45 @@ class Trainer {
   /// elapsed_fraction: share of train.minutes used up, 0 without a limit. Throws Error when the
   /// loss or the gradient is not finite; the weights are then those of the step before.
   StepResult step(double elapsed_fraction = 0);
+  /// The same, but stop is asked between micro-batches; true throws the whole step away, and
+  /// nothing has changed.
+  std::optional<StepResult> step(double elapsed_fraction, const std::function<bool()>& stop);
   int64_t steps_done() const { return steps_done_; }
   int64_t tokens_done() const { return tokens_done_; }
 
   /// On the validation split, with averaged weights if there are any; nothing without a split.
+  /// Throws Error when the loss is not finite.
   std::optional<EvalResult> evaluate();
 
-  /// Optimiser state and averaged weights, piece by piece.
+  /// Throws Error unless the weights are worth keeping: they, the averaged ones and the optimiser's
+  /// state are finite, and so is the loss that they give on the first micro-batch of the next step.
+  void check_weights();
+
+  /// While it lives, the model holds the averaged weights (optim.ema), if there are any: those that
+  /// are evaluated, saved and served. The trainer must outlive it.
+  class Averaged {
+   public:
+    explicit Averaged(Trainer& trainer);
+    ~Averaged();
+    Averaged(const Averaged&) = delete;
+    Averaged& operator=(const Averaged&) = delete;
+
+   private:
+    Trainer& trainer_;
+  };
+
+  /// Optimiser state, piece by piece, and with averaged weights the raw ones: a checkpoint's model
+  /// holds the average, so an Averaged must live meanwhile.
   std::vector<TensorSource> state_tensors() const;
   JsonObject state_json() const;
-  /// Restores what state_tensors and state_json gave, from a checkpoint folder. Throws Error when
-  /// something is missing or does not fit.
+  /// Restores what state_tensors and state_json gave, from a checkpoint folder whose weights the
+  /// model holds. Throws Error when something is missing or does not fit.
   void load_state(const std::string& folder);
 
  private:
   std::vector<StateSlot> all_slots() const;
+  double first_loss_of_next_step() const;
+  [[noreturn]] void fail_diverged(const std::string& what) const;
 
   const RunConfig& config_;
   const Dataset& dataset_;
@@ -75,6 +100,7 @@ class Trainer {
   Loader loader_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<WeightAverage> average_;  // null: none
+  bool is_averaged_ = false;                // the model holds the averaged weights now
   int64_t steps_done_ = 0, tokens_done_ = 0;
 };
 

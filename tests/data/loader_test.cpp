@@ -84,7 +84,9 @@ TEST(Loader, TheDataOfAStepDoNotDependOnItsMicroBatches) {
     const Loader cut = loader(50, 8 / n_micro, n_micro);
     std::vector<int32_t> ids;
     std::vector<int64_t> token_index;
-    for (const Batch& batch : cut.step_batches(3)) {
+    for (int64_t micro = 0; micro < n_micro; ++micro) {
+      const Batch batch = cut.batch(3, micro);
+      EXPECT_EQ(cut.n_targets(3, micro), batch.n_targets);
       ids.insert(ids.end(), batch.token_ids_T.begin(), batch.token_ids_T.end());
       token_index.insert(token_index.end(), batch.token_index_T.begin(), batch.token_index_T.end());
     }

@@ -85,4 +85,155 @@ while [ "$(ls stop/checkpoints | grep -c '^ckpt-[0-9]*$')" -lt 3 ]; do sleep 0.1
 kill -KILL "$pid"
 wait "$pid" || true
 expect_exit 0 "$moe" generate stop -p a -n 2
+
+# The program alone shows its help; a mistyped command names the nearest.
+expect_exit 2 "$moe"
+expect_in out "Usage"
+expect_exit 2 "$moe" config shema
+expect_in err "did you mean schema"
+expect_exit 2 "$moe" data generat
+expect_in err "did you mean generate"
+for range in "-n -1" "--seed -1" "--seed 99999999999999999999"; do
+  expect_exit 2 "$moe" generate run -p a $range
+  [ "$(wc -c <err)" -lt 200 ] || fail "the range of '$range' is told at length"
+done
+expect_exit 2 "$moe" train run_dir=no --isa x
+for name in $(sed -n 's/.*use one of //p' err | tr -d ,); do
+  "$moe" train --help | grep -qF -- "$name" || fail "--help does not name the kernels $name"
+done
+printf 'modle: {n_layers: 2}\n' >bad.yaml
+expect_exit 2 "$moe" train bad.yaml
+expect_in err "bad.yaml:1"
+
+# A resume that is refused changes nothing, and the run goes on afterwards; a checkpoint is no run folder.
+cp run/config.yaml before.yaml
+expect_exit 2 "$moe" train --resume run model.d_model=64
+expect_in err "model.d_model is 64, but the run was trained with 32"
+expect_exit 1 "$moe" train --resume run data.path=missing.txt
+expect_exit 2 "$moe" train --resume run train.seed=2
+cmp run/config.yaml before.yaml || fail "a refused resume changed config.yaml"
+expect_exit 2 "$moe" train --resume run/checkpoints/ckpt-000008
+expect_in err "moe train --resume run"
+expect_one_line err
+expect_exit 0 "$moe" train --resume run train.steps=9
+expect_exit 0 "$moe" train --resume run --json
+expect_in out '"loss": 5.'
+expect_exit 1 "$moe" train run_dir=fresh/run $tiny data.path=missing.txt
+[ ! -e fresh ] || fail "a failed run left its folder"
+mkdir -p default && (cd default && "$moe" train $tiny --quiet && "$moe" train --resume --quiet) 2>err ||
+  fail "a bare --resume does not find the default folder: $(cat err)"
+expect_in err "finished at step 8"  # with the defaults it would have been another model
+
+# --quiet silences progress, not results.
+expect_exit 0 "$moe" train run_dir=quiet $tiny --quiet
+expect_one_line err
+expect_in err "done: 8 steps"
+
+# The demo goes on with its own changes; Ctrl-C ends its exam.
+demo="model.n_layers=1 model.d_model=32 model.n_heads=1 model.n_kv_heads=1 model.moe.n_experts=2 model.moe.d_ff=16 train.steps=3
+  train.eval_every=0 train.minutes=0"
+expect_exit 0 "$moe" demo run_dir=demo $demo --seed 3 --questions 1
+grep -q "seed: 3" demo/config.yaml || fail "--seed did not reach the demo"
+expect_exit 0 "$moe" demo --resume run_dir=demo --questions 1
+[ -s demo/experts.svg ] || fail "without an evaluation there is no experts.svg"
+"$moe" demo --resume run_dir=demo --questions 2000 >/dev/null 2>exam &
+pid=$!
+while ! grep -q "exam on unseen" exam; do sleep 0.05; done
+kill -INT "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" -eq 130 ] || fail "Ctrl-C in the exam: exit $status, not 130"
+
+# So does any long command, with one line.
+head -c 3000000 /dev/zero | tr '\0' 'a' >long.txt
+for command in "data generate -n 1000000000" "eval run --data long.txt"; do
+  "$moe" $command >/dev/null 2>stopped &
+  pid=$!
+  sleep 0.3
+  kill -TERM "$pid"
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 130 ] || fail "$command: exit $status after a signal, not 130"
+  expect_in stopped interrupted
+done
+
+# Output that goes nowhere, a file size limit, too little memory.
+status=0
+"$moe" train run_dir=full $tiny --log-json >/dev/full 2>err || status=$?
+[ "$status" -eq 74 ] || fail "--log-json on a full disk: exit $status, not 74"
+expect_exit 0 "$moe" verify full
+status=0
+{ "$moe" train run_dir=pipe $tiny train.steps=2000 --log-json 2>err || echo "$?" >status; } | head -n 1 >out
+[ "$(cat status)" -eq 74 ] || fail "--log-json into a closed pipe: exit $(cat status), not 74"
+expect_exit 0 "$moe" verify pipe
+status=0
+(ulimit -f 30 && exec "$moe" train run_dir=limit $tiny >out 2>err) || status=$?
+[ "$status" -eq 74 ] || fail "file size limit: exit $status, not 74"
+expect_in err "File too large"
+if ls limit/checkpoints | grep -q tmp; then fail "the failed save left a temporary folder"; fi
+expect_exit 1 "$moe" train run_dir=huge model.d_model=16384 model.n_layers=200
+expect_in err "are available; lower"
+expect_one_line err
+status=0
+(ulimit -v 3000000 && exec "$moe" train run_dir=huge train.threads=1 model.d_model=2048 model.n_layers=24 >out 2>err) || status=$?
+[ "$status" -eq 1 ] || fail "ulimit -v: exit $status, not 1"
+expect_in err "are available; lower"
+
+# verify names the one damaged tensor.
+python3 - <<'PY'
+import json, struct
+path = "stop/checkpoints/" + open("stop/checkpoints/latest").read().strip() + "/model.safetensors"
+data = bytearray(open(path, "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+begin = json.loads(data[8:8 + n])["model.norm.weight"]["data_offsets"][0]
+data[8 + n + begin + 1] ^= 1
+open(path, "wb").write(data)
+PY
+expect_exit 1 "$moe" verify stop
+[ "$(grep -o '; tensors: .*' out)" = "; tensors: model.norm.weight" ] || fail "verify does not name the one tensor: $(cat out)"
+
+# Generation: one value a --stop; rows do not depend on their place; lines may end as in Windows.
+expect_exit 0 "$moe" generate --stop X --stop Y run -p a -n 4
+printf 'ab\r\ncd\r\n' >one && printf 'cd\nab\n' >two
+expect_exit 0 "$moe" generate run --prompts one -n 6 --json
+python3 - "$moe" <<'PY'
+import json, subprocess, sys
+def run(*arguments):
+    return json.loads(subprocess.run([sys.argv[1], "generate", "run", "-n", "6", "--json", *arguments], check=True, capture_output=True).stdout)
+one, two = run("--prompts", "one")["results"], run("--prompts", "two")["results"]
+assert one == two[::-1], (one, two)
+assert one[0] == run("-p", "ab"), one
+open("three", "w").write("ab\nab\n")
+twice = run("--prompts", "three")["results"]
+assert twice[0] == one[0] and twice[0] != twice[1], twice
+PY
+
+# Token ids: the type of a .bin is asked for where it cannot be told, sequences are evaluated one by one.
+python3 - <<'PY'
+import struct
+ids = [(7 * i * i + 3 * i) % 250 for i in range(3000)]
+open("ids16.bin", "wb").write(struct.pack("<3000H", *ids))
+open("ids32.bin", "wb").write(struct.pack("<3000I", *ids))
+def npy(name, shape):
+    head = "{'descr': '<u2', 'fortran_order': False, 'shape': %s, }" % (shape,)
+    head = head.ljust(117) + "\n"
+    open(name, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + struct.pack("<3000H", *ids))
+npy("flat.npy", "(3000,)")
+npy("rows.npy", "(60, 50)")
+PY
+expect_exit 2 "$moe" eval run --data ids32.bin
+expect_in err "--token-dtype"
+expect_exit 0 "$moe" eval run --data ids32.bin --token-dtype u32 --json
+cp out u32.json
+expect_exit 0 "$moe" eval run --data ids16.bin --json
+cmp out u32.json || fail "u16 and u32 files of the same ids differ"
+expect_exit 0 "$moe" eval run --data flat.npy --json
+cmp out u32.json || fail ".npy and .bin of the same ids differ"
+expect_exit 0 "$moe" eval run --data rows.npy --json
+expect_in out '"tokens": 2940'
+expect_exit 0 "$moe" train run_dir=ids $tiny data.path=ids32.bin data.token_dtype=u32
+expect_exit 0 "$moe" eval ids --data ids32.bin --json
+expect_in out '"tokens": 2999'
+expect_exit 2 "$moe" generate ids --ids 1,2 --stop x
+expect_in err "--stop needs text"
 echo "cli: passed"

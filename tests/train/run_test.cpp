@@ -3,11 +3,15 @@
 // refusals.
 #include "moe/train/run.h"
 
+#include <cmath>
+#include <cstring>
 #include <gtest/gtest.h>
+#include <numeric>
 #include <stdlib.h>
 
 #include "moe/base/parallel.h"
 #include "moe/data/dataset.h"
+#include "moe/families/model_folder.h"
 #include "moe/io/checkpoint.h"
 #include "moe/nn/init.h"
 #include "moe/ops/cross_entropy.h"
@@ -47,6 +51,23 @@ RunOptions quiet() {
   RunOptions options;
   options.quiet = true;
   return options;
+}
+
+template <class Call>
+std::string error_of(Call call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+// English enough for a tokenizer of characters.
+std::string text_of(size_t n) {
+  std::string text;
+  while (text.size() < n) text += "the quick brown fox jumps over the lazy dog. ";
+  return text;
 }
 
 // Files that must be equal bit for bit after equal runs.
@@ -171,6 +192,338 @@ TEST(TrainingRun, DivergenceStopsWithAClearLineAndKeepsTheLastCheckpoint) {
     EXPECT_NE(std::string(e.what()).find("diverged"), std::string::npos) << e.what();
   }
   EXPECT_FALSE(newest_valid_checkpoint(config.run_dir).path.empty());
+}
+
+TEST(TrainingRun, ALossThatIsNoNumberInAnEvaluationIsDivergenceAndDisplacesNoGoodCheckpoint) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  config.optim.lr = 1e6;
+  config.optim.warmup_steps = 2;
+  config.model.dropout = 0;
+  config.train.steps = 4;
+  config.train.checkpoint_every = config.train.eval_every = config.train.keep = 1;
+  const std::string error = error_of([&] { run_training(config, quiet()); });
+  EXPECT_NE(error.find("diverged"), std::string::npos) << error;
+  EXPECT_EQ(error.find("-nan"), std::string::npos) << error;
+  const std::string good = newest_valid_checkpoint(config.run_dir).path;
+  ASSERT_FALSE(good.empty());
+  EXPECT_NE(error.find(good), std::string::npos) << error;
+  const Dataset data = open_dataset(config.data, 1);
+  RunConfig saved = *read_saved_config(good);
+  TransformerLM model(saved.model);
+  load_weights(model, good);
+  Trainer trainer(saved, data, model);
+  EXPECT_NO_THROW(trainer.evaluate());
+}
+
+TEST(TrainingRun, WeightsThatGiveNoNumberAreNotSaved) {
+  const Folder folder;
+  const RunConfig config = tiny(folder / "run");
+  const Dataset data = open_dataset(config.data, 1);
+  RunConfig sized = config;
+  sized.model.vocab_size = data.vocab_size;
+  TransformerLM model(sized.model);
+  initialize(model, 1);
+  Trainer trainer(sized, data, model);
+  EXPECT_NO_THROW(trainer.check_weights());
+  model.parameters().back().var.value().data<float>()[0] = std::nanf("");
+  EXPECT_NE(error_of([&] { trainer.check_weights(); }).find("not finite"), std::string::npos);
+  model.parameters().back().var.value().data<float>()[0] = 1e38f;  // finite, and overflows at once
+  for (const Parameter& p : model.parameters())
+    for (float& x : p.var.value().data<float>()) x *= 1e30f;
+  EXPECT_THROW(trainer.check_weights(), Error);
+}
+
+TEST(TrainingRun, AnEvaluationThatIsDueTakesPlaceEvenWhenTheRunIsToStop) {
+  const Folder folder;
+  const RunConfig whole = tiny(folder / "whole"), cut = tiny(folder / "cut");
+  run_training(whole, quiet());
+  EXPECT_EQ(run_until(cut, 6).end, RunResult::End::interrupted);
+  EXPECT_NE(read_file(cut.run_dir + "/metrics.jsonl").find("val_loss"), std::string::npos);
+  run_until(cut, 99, true);
+  EXPECT_EQ(outcome(whole.run_dir, 12), outcome(cut.run_dir, 12));
+}
+
+TEST(TrainingRun, ARefusedResumeLeavesTheRunAsItWas) {
+  const Folder folder;
+  const RunConfig config = tiny(folder / "run");
+  run_until(config, 5);
+  const std::string before = read_file(config.run_dir + "/config.yaml");
+  RunOptions resume = quiet();
+  resume.resume = true;
+  std::vector<std::pair<RunConfig, std::string>> wrong(8, {config, ""});
+  wrong[0].first.model.d_model = 32;
+  wrong[0].second = "model.d_model is 32, but the run was trained with 24";
+  wrong[1].first.data.path = folder / "missing.txt";
+  wrong[1].second = "missing.txt";
+  wrong[2].first.model.norm_eps = 1e-5;
+  wrong[2].second = "model.norm_eps";
+  wrong[3].first.model.moe.top_k = 1;
+  wrong[3].second = "model.moe.top_k";
+  wrong[4].first.train.seed = 2;
+  wrong[4].second = "train.seed";
+  wrong[5].first.optim.ema = 0.9;
+  wrong[5].second = "without averaged weights";
+  wrong[6].first.data.tokenizer = "char";
+  wrong[6].second = "data.tokenizer";
+  wrong[7].first.model.has_moe = false;
+  wrong[7].second = "model.moe";
+  for (const auto& [changed, message] : wrong) {
+    const std::string error = error_of([&] { run_training(changed, resume); });
+    EXPECT_NE(error.find(message), std::string::npos) << error;
+    EXPECT_EQ(read_file(config.run_dir + "/config.yaml"), before) << message;
+  }
+  RunConfig training_keys = config;  // these may change
+  training_keys.optim.lr = 0.005;
+  training_keys.model.dropout = 0;
+  training_keys.model.moe.aux_loss_weight = 0.02;
+  EXPECT_EQ(run_training(training_keys, resume).steps, 12);
+}
+
+TEST(TrainingRun, ANewRunThatFailsLeavesNoFolderThatItMade) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "a/b/run");
+  config.data.path = folder / "missing.txt";
+  EXPECT_THROW(run_training(config, quiet()), Error);
+  EXPECT_FALSE(exists(folder / "a"));
+  make_directories(real_fs(), folder / "mine");
+  write_file_atomic(real_fs(), folder / "mine/note", "x");
+  config.run_dir = folder / "mine/run";
+  EXPECT_THROW(run_training(config, quiet()), Error);
+  EXPECT_EQ(list_directory(folder / "mine"), std::vector<std::string>{"note"});
+}
+
+TEST(TrainingRun, ACheckpointIsNoRunFolder) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  run_training(config, quiet());
+  const std::string run = config.run_dir;
+  config.run_dir = run + "/checkpoints/ckpt-000012";
+  for (const bool resumed : {true, false}) {
+    RunOptions options = quiet();
+    options.resume = resumed;
+    const std::string error = error_of([&] { run_training(config, options); });
+    EXPECT_NE(error.find("moe train --resume " + run), std::string::npos) << error;
+  }
+  EXPECT_TRUE(verify_checkpoint(config.run_dir).empty());
+  EXPECT_FALSE(exists(config.run_dir + "/lock"));
+}
+
+TEST(TrainingRun, ResumesWithoutTheSourceOfInitFromAndKeepsItsTokenizer) {
+  const Folder folder;
+  write_file_atomic(real_fs(), folder / "text.txt", text_of(4000));
+  RunConfig source = tiny(folder / "source");
+  source.data.path = folder / "text.txt";
+  source.data.tokenizer = "char";
+  run_training(source, quiet());
+  const std::vector<std::string> keys = {"run_dir=" + (folder / "run"),
+                                         "model.init_from=" + source.run_dir,
+                                         "data.path=" + source.data.path,
+                                         "train.steps=6",
+                                         "train.batch_size=2",
+                                         "train.eval_every=0",
+                                         "train.threads=1"};
+  const RunConfig config = read_run_config({.file = "", .overrides = keys});
+  EXPECT_NE(config.data.tokenizer.find("tokenizer.json"), std::string::npos);
+  EXPECT_EQ(config.data.seq_len, 32);
+  run_until(config, 3);
+  remove_all(real_fs(), source.run_dir);
+  EXPECT_THROW(read_run_config({.file = "", .overrides = keys}), Error);
+  RunOptions resume = quiet();
+  resume.resume = true;
+  for (const std::string& file : {std::string(), config.run_dir + "/config.yaml"}) {
+    const RunConfig again =
+        read_run_config({.file = file,
+                         .overrides = file.empty() ? keys : std::vector<std::string>{},
+                         .resume = true});
+    EXPECT_EQ(run_training(again, resume).steps, 6);
+  }
+}
+
+TEST(TrainingRun, AnotherTokenizerThanThatOfInitFromIsAWarning) {
+  const Folder folder;
+  write_file_atomic(real_fs(), folder / "text.txt", text_of(4000));
+  const RunConfig source = tiny(folder / "source");
+  run_training(source, quiet());
+  const auto warnings_of = [&](const std::string& name, const std::string& tokenizer) {
+    testing::internal::CaptureStderr();
+    run_training(
+        read_run_config(
+            {.file = "",
+             .overrides = {"run_dir=" + (folder / name), "model.init_from=" + source.run_dir,
+                           "data.path=" + (folder / "text.txt"), "data.tokenizer=" + tokenizer,
+                           "train.steps=1", "train.batch_size=1", "train.threads=1"}}),
+        quiet());
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(warnings_of("char", "char").find("is not the tokenizer of"), std::string::npos);
+  EXPECT_EQ(warnings_of("byte", "byte").find("warning"), std::string::npos);
+}
+
+// The steps of every "train/loss" in the event files of a folder, ascending.
+std::vector<int64_t> logged_steps(const std::string& run_dir) {
+  std::vector<int64_t> steps;
+  for (const std::string& name : list_directory(run_dir)) {
+    if (!starts_with(name, "events.")) continue;
+    const std::string file = read_file(join_path(run_dir, name));
+    for (size_t at = 0; at + 12 < file.size();) {
+      uint64_t n = 0;
+      std::memcpy(&n, file.data() + at, sizeof n);
+      const std::string event = file.substr(at + 12, n);
+      // wall_time is 9 bytes; steps below 128 are one byte behind the key.
+      if (event.find("train/loss") != std::string::npos) steps.push_back(event.at(10));
+      at += 12 + n + 4;
+    }
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+std::vector<int64_t> up_to(int64_t n) {
+  std::vector<int64_t> steps(size_t(n), 0);
+  std::iota(steps.begin(), steps.end(), 1);
+  return steps;
+}
+
+TEST(TrainingRun, EventsAreThereAtEachEvaluationAndCheckpointAndHoldEachStepOnceAfterACrash) {
+  const Folder folder;
+  const RunConfig config = tiny(folder / "run");  // checkpoints at 4, 8, 12; evaluations at 6, 12
+  RunOptions options = quiet();
+  int64_t steps = 0;
+  options.stop_requested = [&] {
+    if (++steps == 5) {
+      EXPECT_EQ(logged_steps(config.run_dir), up_to(4));
+    }
+    if (steps == 8) throw Error("the power fails");
+    return false;
+  };
+  options.after_eval = [&](const Trainer& trainer, const TransformerLM&, const Dataset&) {
+    EXPECT_EQ(logged_steps(config.run_dir), up_to(trainer.steps_done()));
+  };
+  EXPECT_THROW(run_training(config, options), Error);
+  EXPECT_EQ(newest_valid_checkpoint(config.run_dir).step, 4);
+  run_until(config, 99, true);
+  EXPECT_EQ(logged_steps(config.run_dir), up_to(12));
+}
+
+TEST(TrainingRun, ACheckpointHoldsTheAveragedWeightsThatWereEvaluated) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  config.optim.ema = 0.9;
+  const double val_loss = run_training(config, quiet()).evaluation->loss;
+  const std::string checkpoint = config.run_dir + "/checkpoints/ckpt-000012";
+  RunConfig plain = *read_saved_config(checkpoint);
+  plain.optim.ema = 0;
+  const Dataset data = open_dataset(plain.data, 1);
+  TransformerLM model(plain.model);
+  load_weights(model, checkpoint);
+  EXPECT_EQ(Trainer(plain, data, model).evaluate()->loss, val_loss);
+}
+
+TEST(TrainingRun, AModelThatDoesNotFitIsRefusedBeforeAnythingIsAllocated) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  config.model.d_model = 1 << 20;
+  config.model.n_layers = 4000;
+  config.model.moe.layers = "all";
+  const std::string error = error_of([&] { run_training(config, quiet()); });
+  EXPECT_NE(error.find("are available; lower model.n_layers"), std::string::npos) << error;
+  EXPECT_FALSE(exists(config.run_dir));
+}
+
+TEST(TrainingRun, AClosedPipeEndsTheRunWithACheckpoint) {
+  const Folder folder;
+  const RunConfig config = tiny(folder / "run");
+  RunOptions options = quiet();
+  int64_t lines = 0;
+  options.log_json = [&](const std::string& line) {
+    EXPECT_TRUE(starts_with(line, "{\"step\": ")) << line;
+    if (++lines == 3) throw Error("closed", ExitCode::io);
+  };
+  try {
+    run_training(config, options);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.exit_code(), ExitCode::io);
+  }
+  EXPECT_EQ(newest_valid_checkpoint(config.run_dir).step, 3);
+}
+
+TEST(TrainingRun, ExpertsAreDrawnWithoutAnEvaluationToo) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  config.train.eval_every = 0;
+  run_training(config, quiet());
+  EXPECT_NE(read_file(config.run_dir + "/experts.svg").find("last training step"),
+            std::string::npos);
+}
+
+TEST(TrainingRun, AFinishedRunStillKnowsItsLossAndWhatEndedIt) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  const RunResult first = run_training(config, quiet());
+  RunOptions resume = quiet();
+  resume.resume = true;
+  RunResult again = run_training(config, resume);
+  EXPECT_EQ(again.end, RunResult::End::already_finished);
+  EXPECT_EQ(again.loss, first.loss);
+  EXPECT_FALSE(again.out_of_time);
+  config.train.steps = 1000;
+  config.train.minutes = 1e-9;
+  again = run_training(config, resume);
+  EXPECT_EQ(again.end, RunResult::End::already_finished);
+  EXPECT_TRUE(again.out_of_time);
+}
+
+TEST(Trainer, AStepThatIsStoppedHalfWayLeavesNoTrace) {
+  const Folder folder;
+  RunConfig config = tiny(folder / "run");
+  config.train.grad_accum = 4;
+  const Dataset data = open_dataset(config.data, 1);
+  config.model.vocab_size = data.vocab_size;
+  TransformerLM cut(config.model), whole(config.model);
+  for (const TransformerLM* model : {&cut, &whole}) initialize(*model, 1);
+  Trainer cut_trainer(config, data, cut), whole_trainer(config, data, whole);
+  for (const int asked : {2, 5}) {  // while the tokens are counted, and between two micro-batches
+    int n = 0;
+    EXPECT_FALSE(cut_trainer.step(0, [&] { return ++n == asked; }));
+    EXPECT_EQ(cut_trainer.steps_done(), 0);
+    for (size_t i = 0; i < cut.parameters().size(); ++i)
+      EXPECT_TRUE(same_bits(cut.parameters()[i].var.value(), whole.parameters()[i].var.value()));
+  }
+  EXPECT_EQ(cut_trainer.step().loss, whole_trainer.step().loss);
+  for (size_t i = 0; i < cut.parameters().size(); ++i)
+    EXPECT_TRUE(same_bits(cut.parameters()[i].var.value(), whole.parameters()[i].var.value()));
+}
+
+TEST(RunConfigFile, LayersAreWordsOrListsAndTheMergedFileReadsBack) {
+  const Folder folder;
+  const std::string path = folder / "c.yaml";
+  write_file_atomic(real_fs(), path,
+                    "model:\n  n_layers: 12\n  window_layers:\n  - 0\n  - 3\n  moe: {layers: "
+                    "[2,5,8,11]}\n");
+  const RunConfig config = read_run_config({.file = path, .overrides = {}});
+  EXPECT_EQ(config.model.moe.layers, "[2,5,8,11]");
+  EXPECT_EQ(config.model.window_layers, "[0,3]");
+  const std::string yaml = to_yaml(config);
+  EXPECT_NE(yaml.find("layers: [2, 5, 8, 11]\n"), std::string::npos) << yaml;
+  EXPECT_NE(yaml.find("qk_norm: true\n"), std::string::npos) << yaml;
+  write_file_atomic(real_fs(), path, yaml);
+  EXPECT_EQ(to_yaml(read_run_config({.file = path, .overrides = {}})), yaml);
+}
+
+TEST(RunConfigFile, AMistakeInAFileIsAMistakeInUsage) {
+  const Folder folder;
+  for (const char* yaml :
+       {"modle: 1", "model: {n_layers: x}", "model: [", "run_dir: a\nrun_dir: b"}) {
+    write_file_atomic(real_fs(), folder / "c.yaml", yaml);
+    try {
+      read_run_config({.file = folder / "c.yaml", .overrides = {}});
+      ADD_FAILURE() << yaml;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.exit_code(), ExitCode::usage) << yaml;
+    }
+  }
 }
 
 TEST(Trainer, FourMicroBatchesEqualOneBatchBitForBitWithoutAuxiliaryLosses) {
