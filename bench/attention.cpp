@@ -4,68 +4,18 @@
 // the same cache, each beside its own samples of the ceiling. A causal half counts as half.
 //   build/bench_attention [threads]
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "bench/attention.cpp"
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
-#include "hwy/foreach_target.h"
-// After foreach_target.h, which includes this file again.
-#include "bench/ceilings-inl.h"
-
-#if HWY_ONCE
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <string_view>
 #include <vector>
 
 #include "moe/base/parallel.h"
 #include "moe/kernels/kernels.h"
+#include "moe/study/ceilings.h"
 
 namespace moe {
 namespace {
-
-struct Ceilings {
-  double (*multiply_add_chains)(int64_t);
-  void (*read_floats)(const float*, int64_t);
-};
-
-Ceilings ceilings_of(std::string_view table) {
-  if (table == "cpu-avx512")
-    return {HWY_CHOOSE_AVX3(multiply_add_chains), HWY_CHOOSE_AVX3(read_floats)};
-  if (table == "cpu-avx2")
-    return {HWY_CHOOSE_AVX2(multiply_add_chains), HWY_CHOOSE_AVX2(read_floats)};
-  return {HWY_CHOOSE_NEON(multiply_add_chains), HWY_CHOOSE_NEON(read_floats)};
-}
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double seconds_of(const std::function<void()>& f) {
-  const double start = now();
-  f();
-  return now() - start;
-}
-
-/// Operations per second of all threads together, over about 0.2 ms.
-double multiply_add_peak(const Ceilings& c) {
-  std::vector<double> flop(static_cast<size_t>(n_threads()));
-  const double seconds = seconds_of([&] {
-    parallel_for(n_threads(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) flop[size_t(i)] = c.multiply_add_chains(20000);
-    });
-  });
-  double sum = 0;
-  for (const double x : flop) sum += x;
-  return sum / seconds;
-}
-
-double median(std::vector<double> v) {
-  std::nth_element(v.begin(), v.begin() + std::ptrdiff_t(v.size() / 2), v.end());
-  return v[v.size() / 2];
-}
 
 /// Each timed run stands between two samples of its ceiling; medians of speed and of the ratios.
 void measure(const char* what, const char* unit, double work,
@@ -110,7 +60,7 @@ struct Cache {
 };
 
 void run(const Kernels& kernels, int64_t H, int64_t G, int64_t A, int64_t S) {
-  const Ceilings ceilings = ceilings_of(kernels.name);
+  const Ceilings ceilings(kernels.name);
   const auto view = [](std::vector<float>& x, int64_t rows, int64_t cols) {
     return MatView{x.data(), DType::f32, rows, cols, cols};
   };
@@ -138,7 +88,7 @@ void run(const Kernels& kernels, int64_t H, int64_t G, int64_t A, int64_t S) {
   b.delta_TH = view(state[2], S, H), b.rsum_TH = view(state[3], S, H), b.sequences = f.sequences,
   b.config = c;
   const double flop = 4.0 * double(A * H) * double(S) * double(S + 1) / 2;
-  const auto peak = [&] { return multiply_add_peak(ceilings); };
+  const auto peak = [&] { return ceilings.multiply_add_sample(); };
   std::printf("%-10s H %lld G %lld A %lld S %5lld", kernels.name, static_cast<long long>(H),
               static_cast<long long>(G), static_cast<long long>(A), static_cast<long long>(S));
   measure("forward", "GFLOP/s", flop, peak, [&] {
@@ -159,8 +109,8 @@ void run(const Kernels& kernels, int64_t H, int64_t G, int64_t A, int64_t S) {
     return bytes / seconds_of([&] {
              parallel_for(8, 1, [&](int64_t begin, int64_t end) {
                for (int64_t i = begin; i < end; ++i)
-                 ceilings.read_floats(caches[size_t(i)].memory.data(),
-                                      int64_t(caches[size_t(i)].memory.size()));
+                 ceilings.read(caches[size_t(i)].memory.data(),
+                               int64_t(caches[size_t(i)].memory.size()));
              });
            });
   };
@@ -179,4 +129,3 @@ int main(int argc, char** argv) {
     moe::run(*table, 32, 4, 128, 1024);
   }
 }
-#endif

@@ -21,6 +21,8 @@ class Ceilings {
   double multiply_add_sample() const;
   /// Bytes per second of all threads reading n floats, each thread its own contiguous part.
   double read_sample(const float* x, int64_t n) const;
+  /// Reads n floats on this thread.
+  void read(const float* x, int64_t n) const { read_floats_(x, n); }
 
  private:
   double (*multiply_add_chains_)(int64_t steps);
