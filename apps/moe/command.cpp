@@ -4,6 +4,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <string_view>
 #include <unistd.h>
 
 #include "moe/base/error.h"
@@ -14,11 +15,13 @@ namespace moe {
 namespace {
 
 volatile std::sig_atomic_t interrupt_count = 0;
+volatile std::sig_atomic_t is_on_terminal = 0;  // where a progress line may be open
 
 // Nothing but what a signal handler may call.
 void say_and_exit(int) {
-  constexpr char kLine[] = "interrupted\n";
-  [[maybe_unused]] const ssize_t n = write(2, kLine, sizeof kLine - 1);
+  constexpr std::string_view kLine = "\ninterrupted\n";
+  const std::string_view line = is_on_terminal ? kLine : kLine.substr(1);
+  [[maybe_unused]] const ssize_t n = write(2, line.data(), line.size());
   _exit(int(ExitCode::interrupted));
 }
 
@@ -28,6 +31,7 @@ void count_or_exit(int signal) {
 }
 
 void handle_interrupts(void (*handler)(int)) {
+  is_on_terminal = isatty(2);
   struct sigaction action = {};
   action.sa_handler = handler;
   sigaction(SIGINT, &action, nullptr);
