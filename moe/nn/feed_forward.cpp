@@ -27,8 +27,9 @@ FeedForward::FeedForward(const ModelConfig& c, int64_t d_ff_, DType dtype, int64
 Var FeedForward::operator()(const Var& x_TD) const {
   return (*this)(x_TD, ops::one_group(x_TD.size(0)));
 }
-Var FeedForward::operator()(const Var& rows_RD, const Tensor& offsets_E1) const {
-  return ops::feed_forward(rows_RD, offsets_E1,
+Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1,
+                            const Tensor& token_R) const {
+  return ops::feed_forward(x_TD, offsets_E1, token_R,
                            {.up = up.weight,
                             .up_bias = up.bias,
                             .down = down.weight,

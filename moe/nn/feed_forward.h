@@ -23,7 +23,8 @@ struct FeedForward {
   /// experts = 0: one network.
   FeedForward(const ModelConfig& config, int64_t d_ff, DType dtype, int64_t experts = 0);
   Var operator()(const Var& x_TD) const;
-  Var operator()(const Var& rows_RD, const Tensor& offsets_E1) const;
+  /// Row r of the experts is row token_R[r] of x_TD, or row r when token_R is null.
+  Var operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R = {}) const;
   void visit(const Visitor& v) const;
 };
 

@@ -15,37 +15,47 @@ void activate(const Kernels& k, const FeedForwardWeights& w, const Tensor& h_RF,
 
 }  // namespace
 
-Var feed_forward(const Var& x_RD, const Tensor& offsets_E1, const FeedForwardWeights& w) {
+Var feed_forward(const Var& x, const Tensor& offsets_E1, const Tensor& token_R,
+                 const FeedForwardWeights& w) {
   const PanelMap up_map = w.up.value().panel_map();
   MOE_CHECK(up_map.gate_up == w.gated && up_map.half() == w.d_ff, "[feed_forward] the weight ",
             w.up.shape().text(), " is no ", w.gated ? "gate and up" : "up", " projection to ",
             w.d_ff);
-  const int64_t R = x_RD.size(0);
-  const Kernels& k = kernels(x_RD.dtype());
-  Tensor up = Tensor::empty({R, up_map.out_cols()}, x_RD.dtype()),
-         h_RF = Tensor::empty({R, w.d_ff}, x_RD.dtype()),
-         y_RD = Tensor::empty({R, w.down.value().panel_map().out_cols()}, x_RD.dtype());
-  grouped_linear_fwd(k, up, x_RD.value(), w.up, w.up_bias, offsets_E1);
+  if (token_R)
+    for (const int32_t t : token_R.data<int32_t>())
+      MOE_CHECK(t >= 0 && t < x.size(0), "[feed_forward] row ", t, " of ", x.size(0));
+  const int64_t R = token_R ? token_R.numel() : x.size(0);
+  const DType dtype = x.dtype();
+  const Kernels& k = kernels(dtype);
+  Tensor up = Tensor::empty({R, up_map.out_cols()}, dtype),
+         h_RF = Tensor::empty({R, w.d_ff}, dtype),
+         y_RD = Tensor::empty({R, w.down.value().panel_map().out_cols()}, dtype);
+  grouped_linear_fwd(k, up, x.value(), w.up, w.up_bias, offsets_E1, token_R);
   activate(k, w, h_RF, up);
   grouped_linear_fwd(k, y_RD, h_RF, w.down, w.down_bias, offsets_E1);
-  return record("feed_forward", y_RD, {x_RD, w.up, w.up_bias, w.down, w.down_bias},
-                [=](const Tensor& dy) {
-                  const Kernels& kb = kernels(dy.dtype());
-                  Tensor h = Tensor::empty({R, w.d_ff}, dy.dtype());
-                  activate(kb, w, h, up);
-                  grouped_linear_bwd_weights(kb, dy, h, w.down, w.down_bias, offsets_E1);
-                  const Tensor& dh = h;  // the activation has been used for the last time
-                  grouped_linear_bwd_input(kb, dh, false, dy, w.down, offsets_E1);
-                  if (w.gated)
-                    kb.gated_act_bwd(up.view(), dh.view(), up.view(), w.kind, false);
-                  else
-                    kb.act_bwd(up.view(), dh.view(), up.view(), w.kind, false);
-                  const Tensor& dup = up;  // this record is the only owner
-                  grouped_linear_bwd_weights(kb, dup, x_RD.value(), w.up, w.up_bias, offsets_E1);
-                  if (!wants_grad(x_RD)) return;
-                  const auto [dx, accumulate] = x_RD.grad_target();
-                  grouped_linear_bwd_input(kb, dx, accumulate, dup, w.up, offsets_E1);
-                });
+  return record(
+      "feed_forward", y_RD, {x, w.up, w.up_bias, w.down, w.down_bias}, [=](const Tensor& dy) {
+        const Kernels& kb = kernels(dy.dtype());
+        Tensor h = Tensor::empty({R, w.d_ff}, dy.dtype());
+        activate(kb, w, h, up);
+        grouped_linear_bwd_weights(kb, dy, h, w.down, w.down_bias, offsets_E1);
+        const Tensor& dh = h;  // the activation has been used for the last time
+        grouped_linear_bwd_input(kb, dh, false, dy, w.down, offsets_E1);
+        if (w.gated)
+          kb.gated_act_bwd(up.view(), dh.view(), up.view(), w.kind, false);
+        else
+          kb.act_bwd(up.view(), dh.view(), up.view(), w.kind, false);
+        const Tensor& dup = up;  // this record is the only owner
+        grouped_linear_bwd_weights(kb, dup, x.value(), w.up, w.up_bias, offsets_E1, token_R);
+        if (!wants_grad(x)) return;
+        if (!token_R) {
+          const auto [dx, accumulate] = x.grad_target();
+          return grouped_linear_bwd_input(kb, dx, accumulate, dup, w.up, offsets_E1);
+        }
+        const Tensor dx_RD = Tensor::empty({R, x.size(1)}, dy.dtype());
+        grouped_linear_bwd_input(kb, dx_RD, false, dup, w.up, offsets_E1);
+        kb.scatter_add_rows(x.grad().view(), dx_RD.view(), token_R.data<int32_t>());
+      });
 }
 
 }  // namespace moe::ops

@@ -17,8 +17,10 @@ struct FeedForwardWeights {
   Activation kind = Activation::silu;
 };
 
-/// x_RD: [R, D], rows [offsets_E1[e], offsets_E1[e+1]) meet expert e. Returns [R, D]. An expert
-/// without rows gets a zero gradient. The same bits as linear, activation, linear.
-Var feed_forward(const Var& x_RD, const Tensor& offsets_E1, const FeedForwardWeights& weights);
+/// Row r, offsets_E1[e] <= r < offsets_E1[e+1], meets expert e: row token_R[r] of x_TD (token_R:
+/// i32, [R]), or row r of x where token_R is null. Returns [R, D]. An expert without rows gets a
+/// zero gradient. The same bits as gather, linear, activation, linear.
+Var feed_forward(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
+                 const FeedForwardWeights& weights);
 
 }  // namespace moe::ops

@@ -13,25 +13,26 @@ MatView bias_view(const Tensor& bias) {
 }  // namespace
 
 void grouped_linear_fwd(const Kernels& k, const Tensor& y, const Tensor& x, const Var& w,
-                        const Var& bias, const Tensor& offsets_E1) {
+                        const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R) {
   const PanelView panels = w.value().panels();
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
   MOE_CHECK(x.size(-1) == panels.map.cols, "[grouped_linear] x is ", x.shape().text(),
             ", the weight ", w.shape().text());
   MOE_CHECK(int64_t(offsets.size()) == panels.experts + 1, "[grouped_linear] weight has ",
             panels.experts, " experts, offsets imply ", offsets.size() - 1);
-  MOE_CHECK(offsets.front() == 0 && offsets.back() == x.size(0),
+  MOE_CHECK(offsets.front() == 0 && offsets.back() == y.size(0),
             "[grouped_linear] offsets run from ", offsets.front(), " to ", offsets.back(),
-            ", x has ", x.size(0), " rows");
+            ", there are ", y.size(0), " rows");
   k.grouped_gemm({.y = y.view(),
                   .x = x.view(),
                   .w = panels,
                   .bias_EN = bias ? bias_view(bias.value()) : MatView{},
-                  .offsets_E1 = offsets});
+                  .offsets_E1 = offsets,
+                  .gather_R = gather_R ? gather_R.data<int32_t>().data() : nullptr});
 }
 
 void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor& x, const Var& w,
-                                const Var& bias, const Tensor& offsets_E1) {
+                                const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R) {
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
   if (wants_grad(bias)) k.bias_bwd(bias_view(bias.grad()), dy.view(), offsets);
   if (!wants_grad(w)) return;
@@ -41,6 +42,7 @@ void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor
                      .w = dw.panels(),
                      .bias_EN = {},
                      .offsets_E1 = offsets,
+                     .gather_R = gather_R ? gather_R.data<int32_t>().data() : nullptr,
                      .accumulate = accumulate});
 }
 

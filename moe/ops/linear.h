@@ -23,11 +23,13 @@ Tensor one_group(int64_t n_rows);
 
 // The three parts, for ops that hold linear maps inside. fwd checks the shapes and overwrites y;
 // bwd_weights adds to (or, at first use, sets) the gradients of w and bias that are wanted;
-// bwd_input adds dy W to dx, or sets it.
+// bwd_input adds dy W to dx, or sets it. With gather_R (i32), row r of the product is row
+// gather_R[r] of x.
 void grouped_linear_fwd(const Kernels& k, const Tensor& y, const Tensor& x, const Var& w,
-                        const Var& bias, const Tensor& offsets_E1);
+                        const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R = {});
 void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor& x, const Var& w,
-                                const Var& bias, const Tensor& offsets_E1);
+                                const Var& bias, const Tensor& offsets_E1,
+                                const Tensor& gather_R = {});
 void grouped_linear_bwd_input(const Kernels& k, const Tensor& dx, bool accumulate, const Tensor& dy,
                               const Var& w, const Tensor& offsets_E1);
 

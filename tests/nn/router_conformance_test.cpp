@@ -138,7 +138,7 @@ Tensor random_logits(int64_t T, int64_t E, uint64_t seed, DType dtype = DType::f
 // The layer without its weights: rows through a function that is not linear, and back.
 Var around(const Routing& routing, const Var& x_TD) {
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
-  return routing.dispatch->combine(ops::activation(rows.rows_RD, Activation::silu), x_TD);
+  return routing.dispatch->combine(ops::activation(rows.rows_RD(), Activation::silu), x_TD);
 }
 
 TEST(RouterConformance, EveryRouterOfTheTableHasALineHere) {
@@ -164,7 +164,7 @@ TEST(RouterConformance, PicksWeightsAndLossesOfAKnownCase) {
     // Identity experts give their weight times x, without a row.
     const ExpertRows rows = routing.dispatch->dispatch(Var(x));
     const Tensor y =
-        routing.dispatch->combine(Var(Tensor::zeros(rows.rows_RD.shape(), DType::f64)), Var(x))
+        routing.dispatch->combine(Var(Tensor::zeros(rows.rows_RD().shape(), DType::f64)), Var(x))
             .value();
     for (int t = 0; t < 3; ++t)
       for (int d = 0; d < 4; ++d) {

@@ -205,9 +205,9 @@ TEST(LongcatRouter, IdentityExpertsReturnTheirInput) {
   const Routing routing = identity_router(c)->route(Var(logits), context({1}));
   const Var input(x.clone(), true);
   const ExpertRows rows = routing.dispatch->dispatch(input);
-  EXPECT_EQ(rows.rows_RD.size(0), 0);
+  EXPECT_EQ(rows.rows_RD().size(0), 0);
   for (const int32_t offset : rows.offsets_E1.data<int32_t>()) EXPECT_EQ(offset, 0);
-  const Var y = routing.dispatch->combine(rows.rows_RD, input);
+  const Var y = routing.dispatch->combine(rows.rows_RD(), input);
   for (int64_t d = 0; d < 4; ++d)
     EXPECT_NEAR(y.value().data<double>()[size_t(d)], 2.1 * x.data<double>()[size_t(d)], 1e-14);
   y.grad().data<double>()[2] = 1;
@@ -254,7 +254,7 @@ TEST(ExpertChoiceRouter, ATokenThatNobodyTakesGetsZeros) {
       identity_router(config("expert_choice", 3, 1))->route(Var(x), context({3}));
   EXPECT_EQ(routing.picks, (Picks{{0, 0, 0}, {1, 2, 0}, {2, 2, 0}}));
   const ExpertRows rows = routing.dispatch->dispatch(Var(x));
-  const Tensor y = routing.dispatch->combine(rows.rows_RD, Var(x)).value();
+  const Tensor y = routing.dispatch->combine(rows.rows_RD(), Var(x)).value();
   for (const double v : y.rows(1, 2).data<double>()) EXPECT_EQ(v, 0);
 }
 

@@ -70,10 +70,10 @@ inline std::map<std::pair<int, int>, int> choices(const Picks& picks) {
 /// among rows of zeros leaves its weight in the sum (less what identity experts add by themselves).
 inline std::map<std::pair<int, int>, double> weights(const Routing& routing, const Tensor& x_TD) {
   const ExpertRows rows = routing.dispatch->dispatch(Var(x_TD));
-  const Tensor zeros = Tensor::zeros(rows.rows_RD.shape(), DType::f64);
+  const Tensor zeros = Tensor::zeros(rows.rows_RD().shape(), DType::f64);
   const Tensor without = routing.dispatch->combine(Var(zeros), Var(x_TD)).value();
   std::map<std::pair<int, int>, double> out;
-  for (int64_t r = 0; r < rows.rows_RD.size(0); ++r) {
+  for (int64_t r = 0; r < rows.rows_RD().size(0); ++r) {
     const Tensor y = zeros.clone();
     for (double& v : y.rows(r, r + 1).data<double>()) v = 1;
     const Tensor sum = routing.dispatch->combine(Var(y), Var(x_TD)).value();

@@ -7,6 +7,7 @@
 #include "moe/ops/elementwise.h"
 #include "moe/ops/embedding.h"
 #include "moe/ops/feed_forward.h"
+#include "moe/ops/rows.h"
 
 #include "gradient_check.h"
 
@@ -84,6 +85,7 @@ struct FeedForwardCase {
   Activation kind;
   int64_t F;
   std::vector<int32_t> offsets;
+  std::vector<int32_t> tokens = {};  // of x, for each row; empty: row r is row r of x
 };
 const std::vector<FeedForwardCase>& cases() {
   static const std::vector<FeedForwardCase> all = {
@@ -92,7 +94,9 @@ const std::vector<FeedForwardCase>& cases() {
       {true, true, Activation::silu, 3, {0, 2, 2, 5, 5}},
       {false, false, Activation::gelu_tanh, 19, {0, 0, 5}},
       {false, true, Activation::silu, 17, {0, 1, 1, 5}},
-      {true, false, Activation::sigmoid, 1, {0, 0, 5, 5}}};
+      {true, false, Activation::sigmoid, 1, {0, 0, 5, 5}},
+      {true, true, Activation::silu, 17, {0, 3, 3, 7}, {4, 0, 2, 2, 1, 4, 0}},
+      {false, false, Activation::gelu_tanh, 5, {0, 1, 3}, {3, 3, 1}}};
   return all;
 }
 
@@ -112,6 +116,7 @@ std::vector<Tensor> operands(const FeedForwardCase& c, DType dtype) {
 }
 Var fused(const FeedForwardCase& c, const Inputs& in) {
   return ops::feed_forward(in[0], indices(c.offsets),
+                           c.tokens.empty() ? Tensor() : indices(c.tokens),
                            {.up = in[1],
                             .up_bias = c.bias ? in[3] : Var(),
                             .down = in[2],
@@ -122,7 +127,8 @@ Var fused(const FeedForwardCase& c, const Inputs& in) {
 }
 Var composed(const FeedForwardCase& c, const Inputs& in) {
   const Tensor offsets = indices(c.offsets);
-  const Var up = ops::grouped_linear(in[0], in[1], offsets, c.bias ? in[3] : Var());
+  const Var x = c.tokens.empty() ? in[0] : ops::gather_rows(in[0], indices(c.tokens));
+  const Var up = ops::grouped_linear(x, in[1], offsets, c.bias ? in[3] : Var());
   const Var h = c.gated ? ops::gated_activation(up, c.F, c.kind) : ops::activation(up, c.kind);
   return ops::grouped_linear(h, in[2], offsets, c.bias ? in[4] : Var());
 }

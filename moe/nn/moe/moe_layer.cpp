@@ -19,7 +19,7 @@ MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const
   Routing routing = router->route(x_TD, ctx);
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
   const Var y_RD = exchange->around(
-      rows, [this](const ExpertRows& mine) { return experts(mine.rows_RD, mine.offsets_E1); });
+      rows, [this](const ExpertRows& r) { return experts(r.x_TD, r.offsets_E1, r.token_R); });
   Var y_TD = routing.dispatch->combine(y_RD, x_TD);
   if (shared.d_ff > 0) {
     Var s_TD = shared(x_TD);

@@ -11,6 +11,7 @@
 
 #include "moe/nn/forward_context.h"
 #include "moe/nn/module.h"
+#include "moe/ops/rows.h"
 
 namespace moe {
 
@@ -31,9 +32,14 @@ struct RouterStats {
 };
 using RouterTotals = RouterStats;
 
+/// Rows grouped by expert: row r of expert e, offsets_E1[e] <= r < offsets_E1[e + 1], is row
+/// token_R[r] of x_TD. They stay where they are until somebody needs them side by side: experts on
+/// this rank gather them on the way into their first product.
 struct ExpertRows {
-  Var rows_RD;        // grouped by expert
-  Tensor offsets_E1;  // i32
+  Var x_TD;
+  Tensor token_R, offsets_E1;  // i32
+
+  Var rows_RD() const { return ops::gather_rows(x_TD, token_R); }
 };
 using ExpertsFn = std::function<Var(const ExpertRows&)>;
 
