@@ -29,7 +29,8 @@ bool fits(const TokenFile& file, int64_t vocab_size) {
 // that of the run that trained the model, or u16 where nothing else is possible.
 DType dtype_of_bin(const std::string& path, const std::string& asked, const ModelFolder& folder) {
   std::string name = asked;
-  if (name.empty())
+  // Only a checkpoint's config.yaml is ours.
+  if (name.empty() && exists(join_path(folder.path, "manifest.json")))
     if (const auto saved = read_saved_config(folder.path);
         saved && ends_with(saved->data.path, ".bin"))
       name = saved->data.token_dtype;
