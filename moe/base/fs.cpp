@@ -4,8 +4,10 @@
 #include "moe/base/fs.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -257,16 +259,38 @@ void remove_all(Fs& fs, const std::string& path) {
   fs.remove_directory(path);
 }
 
+WriteTarget write_target(const std::string& path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) return {path, true};
+  // Followed by hand, because the last link may name a file that is not there yet.
+  constexpr int kMaxLinks = 40;  // Linux's own limit
+  std::string target = path;
+  for (int links = 0; ::lstat(target.c_str(), &info) == 0 && S_ISLNK(info.st_mode); ++links) {
+    if (links == kMaxLinks) throw_io_error("write", path, ELOOP);
+    std::array<char, PATH_MAX> next;
+    const ssize_t size = ::readlink(target.c_str(), next.data(), next.size());
+    if (size < 0) throw_io_error("write", path, errno);
+    target = join_path(parent_path(target), {next.data(), static_cast<size_t>(size)});
+  }
+  return {target, false};
+}
+
 void write_file_atomic(Fs& fs, const std::string& path, std::string_view content) {
+  const WriteTarget target = write_target(path);
+  if (target.in_place) {
+    const std::unique_ptr<WritableFile> file = fs.create(target.path);
+    file->write(std::as_bytes(std::span(content)));
+    return file->close();
+  }
   static std::atomic<uint64_t> n_written =
       0;  // two threads that write one target must not share a temporary file
-  const std::string temporary = str(path, ".tmp-", ::getpid(), '-', n_written++);
+  const std::string temporary = str(target.path, ".tmp-", ::getpid(), '-', n_written++);
   try {
     const std::unique_ptr<WritableFile> file = fs.create(temporary);
     file->write(std::as_bytes(std::span(content)));
     file->sync();
     file->close();
-    fs.rename(temporary, path);
+    fs.rename(temporary, target.path);
   } catch (const Error&) {
     try {
       fs.remove_file(temporary);
@@ -274,7 +298,7 @@ void write_file_atomic(Fs& fs, const std::string& path, std::string_view content
     }
     throw;
   }
-  fs.sync_directory(parent_path(path));
+  fs.sync_directory(parent_path(target.path));
 }
 
 FileLock::FileLock(const std::string& path) {

@@ -63,8 +63,17 @@ std::string parent_path(std::string_view path);
 std::string read_file(const std::string& path, uint64_t max_bytes = uint64_t{1} << 40);
 void make_directories(Fs& fs, const std::string& path);
 void remove_all(Fs& fs, const std::string& path);
-/// Temporary file beside the target, fsync, rename, fsync of the folder: readers see the old or the
-/// new content.
+/// Where a file that is replaced as a whole really lies: the end of a chain of symbolic links,
+/// which stay. in_place: there is something that is no regular file (a device, a pipe), which can
+/// only be written into; a rename would put a file where it was.
+struct WriteTarget {
+  std::string path;
+  bool in_place = false;
+};
+WriteTarget write_target(const std::string& path);
+
+/// Temporary file beside the target (see write_target), fsync, rename, fsync of the folder: readers
+/// see the old or the new content.
 void write_file_atomic(Fs& fs, const std::string& path, std::string_view content);
 
 /// An exclusive advisory lock (flock) on a file, held for the object's life and released by the

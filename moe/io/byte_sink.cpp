@@ -27,13 +27,19 @@ bool is_plain_file_name(std::string_view name) {
 }
 
 void write_file_streaming(Fs& fs, const std::string& path, const ByteProducer& content) {
-  const std::string temporary = path + ".tmp-" + unique_suffix();
+  const WriteTarget target = write_target(path);
+  if (target.in_place) {
+    const std::unique_ptr<WritableFile> file = fs.create(target.path);
+    content([&](std::span<const std::byte> bytes) { file->write(bytes); });
+    return file->close();
+  }
+  const std::string temporary = target.path + ".tmp-" + unique_suffix();
   try {
     const std::unique_ptr<WritableFile> file = fs.create(temporary);
     content([&](std::span<const std::byte> bytes) { file->write(bytes); });
     file->sync();
     file->close();
-    fs.rename(temporary, path);
+    fs.rename(temporary, target.path);
   } catch (...) {
     try {
       fs.remove_file(temporary);
@@ -42,7 +48,7 @@ void write_file_streaming(Fs& fs, const std::string& path, const ByteProducer& c
     }
     throw;
   }
-  fs.sync_directory(parent_path(path));
+  fs.sync_directory(parent_path(target.path));
 }
 
 }  // namespace moe

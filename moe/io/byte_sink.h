@@ -26,8 +26,9 @@ inline std::span<const std::byte> as_bytes(std::string_view text) {
 }
 
 /// Streams content to a temporary file beside path, then fsync, rename, fsync of the folder:
-/// readers see the old file or the whole new one. On any error the temporary file is removed if
-/// that is possible, and the error passed on.
+/// readers see the old file or the whole new one. Symbolic links are followed; a device or a pipe
+/// is written into. On any error the temporary file is removed if that is possible, and the error
+/// passed on.
 void write_file_streaming(Fs& fs, const std::string& path, const ByteProducer& content);
 
 /// 16 hexadecimal digits that no other process has: for names of temporary files and folders.

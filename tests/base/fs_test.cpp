@@ -163,6 +163,48 @@ TEST(WriteFileAtomic, ReplacesTheFileAndLeavesNothingElse) {
   EXPECT_EQ(list_directory(folder.path()).size(), 1u);
 }
 
+TEST(WriteFileAtomic, FollowsLinksAndKeepsThem) {
+  const TempFolder folder;
+  make_directories(real_fs(), folder / "real");
+  ASSERT_EQ(::symlink("real/file", (folder / "relative").c_str()), 0);
+  ASSERT_EQ(::symlink((folder / "relative").c_str(), (folder / "absolute").c_str()), 0);
+  for (const char* content : {"of nothing", "of the old one"}) {
+    write_file_atomic(real_fs(), folder / "absolute", content);
+    EXPECT_EQ(read_file(folder / "real/file"), content);
+    for (const char* link : {"relative", "absolute"}) {
+      struct stat info;
+      ASSERT_EQ(::lstat((folder / link).c_str(), &info), 0);
+      EXPECT_TRUE(S_ISLNK(info.st_mode)) << link;
+    }
+  }
+  EXPECT_EQ(list_directory(folder / "real").size(), 1u);
+  ASSERT_EQ(::symlink("circle", (folder / "circle").c_str()), 0);
+  EXPECT_NE(error_of([&] { write_file_atomic(real_fs(), folder / "circle", "x"); }), "");
+}
+
+// A rename would leave a file where the pipe or the device was.
+TEST(WriteFileAtomic, WritesIntoWhatIsNoRegularFile) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  ASSERT_EQ(::symlink("pipe", (folder / "link").c_str()), 0);
+  for (const char* name : {"pipe", "link"}) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      write_file_atomic(real_fs(), folder / name, "through the pipe");
+      ::_exit(0);
+    }
+    EXPECT_EQ(read_file(folder / "pipe"), "through the pipe");
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    struct stat info;
+    ASSERT_EQ(::lstat((folder / "pipe").c_str(), &info), 0);
+    EXPECT_TRUE(S_ISFIFO(info.st_mode));
+    EXPECT_EQ(list_directory(folder.path()).size(), 2u);
+  }
+  EXPECT_EQ(exit_code_of([&] { write_file_atomic(real_fs(), folder.path(), "x"); }), ExitCode::io);
+}
+
 TEST(FileLock, ASecondHolderIsTurnedAwayUntilTheFirstIsGone) {
   const TempFolder folder;
   const std::string path = folder / "lock";
