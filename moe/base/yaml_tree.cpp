@@ -25,6 +25,32 @@ constexpr size_t kMaxKeyBytes = 128;
 // A list item takes 96 bytes, 3x that while its vector grows: 2,048 of them stay below 1 MiB,
 // however short the text. A full configuration has about 100.
 constexpr size_t kMaxNodes = 2048;
+// yaml-cpp reads what might be a key (a list in brackets, a row of tags) to its end before it says
+// anything of it. A token takes up to 240 bytes there (measured), and one more begins at most at
+// each of these characters: 4,096 of them stay below 1 MiB.
+constexpr std::string_view kIndicators = "[]{},:?&*!%#\"'";
+constexpr size_t kMaxIndicators = 4096;
+
+/// Characters that may begin a token. Counted too often rather than too rarely: those of strings
+/// are, and those of a comment after a quote, which may end a string that began in a line before.
+size_t count_indicators(std::string_view text) {
+  size_t n = 0;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find_first_of("\r\n"), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.starts_with("---") || line.starts_with("...")) ++n;  // borders of a document
+    const size_t first = line.find_first_not_of(" \t");
+    if (first != std::string_view::npos && line[first] == '#') {
+      ++n;
+      line.remove_prefix(std::min(line.find_first_of("\"'"), line.size()));
+    }
+    n += static_cast<size_t>(std::count_if(line.begin(), line.end(), [](char c) {
+      return kIndicators.find(c) != std::string_view::npos;
+    }));
+  }
+  return n;
+}
 
 /// Scalars that a YAML 1.1 or 1.2 reader takes for something other than a string.
 bool is_reserved_word(std::string_view text) {
@@ -164,6 +190,9 @@ YamlNode parse_yaml(std::string_view text, const std::string& what) {
     fail(str("not valid UTF-8 at byte ", bad));
   if (const size_t zero = text.find('\0'); zero != std::string_view::npos)
     fail(str("a zero byte at offset ", zero));
+  if (count_indicators(text) > kMaxIndicators)
+    fail(str("more than ", kMaxIndicators, " of the characters ", kIndicators,
+             "; this is no configuration"));
   std::istringstream stream{std::string(text)};
   TreeBuilder builder(what);
   try {

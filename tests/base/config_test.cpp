@@ -401,6 +401,31 @@ TEST(Config, MemoryStaysBelowFourTimesTheTextPlusOneMiB) {
     }
 }
 
+// A collection that may be a key is read to its end before anything of it is seen.
+TEST(Config, MemoryStaysBelowFourTimesAFloodOfBrackets) {
+  for (const size_t n : {size_t(4000), size_t(4096), size_t(20'000), size_t(1'000'000)})
+    for (const std::string begin : {"", "[", "\"\n#\", [", "[\n# don't\n", "# x\r["})
+      for (const std::string item :
+           {"[",    "{",     "[a,",   "{a,",    "{a: ",   "{a: {", "a,",  "[],",
+            "{},",  "'':",   "\"x\"", "? ",     ": ",     "&a ",   "*a ", "!a ",
+            "%a\n", "---\r", "...\n", "a\n#\n", "a #b\n", "- [\n", "[\n", "#[\n"}) {
+        std::string text = begin;
+        while (text.size() + item.size() <= n) text += item;
+        Settings s;
+        const AllocationPeak peak;
+        s.read(text);
+        EXPECT_LE(peak.bytes(), 4 * text.size() + (1 << 20)) << begin << item << " to " << n;
+      }
+}
+
+TEST(Config, AConfigurationMayBeOneFlowMapBesideLongComments) {
+  Settings s;
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "  # a, b: [c], {d}, e, f, g, h, i, j\n";
+  EXPECT_EQ(s.read(text + "{model: {n_layers: 3}}"), "");
+  EXPECT_EQ(s.n_layers, 3);
+}
+
 TEST(Config, EveryTruncationAndManyFlipsGiveOneErrorOrNone) {
   Settings s;
   s.has_moe = true;
