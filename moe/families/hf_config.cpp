@@ -18,6 +18,9 @@ const JsonObject& object_at(const JsonReader& config, std::string_view key) {
 // attention_factor ...) would change the function.
 RopeScaling read_rope_scaling(const JsonObject& object, const std::string& what) {
   const JsonReader r(object, what);
+  const std::string type = r.string_or("rope_type", r.string_or("type", "default"));
+  MOE_CHECK(type == "default" || type == "llama3", what, ": rope_type '", printable(type, 40),
+            "' is not supported; default and llama3 are");
   for (const auto& entry : object) {
     static const std::vector<std::string_view> known = {
         "rope_type",        "type",
@@ -29,10 +32,7 @@ RopeScaling read_rope_scaling(const JsonObject& object, const std::string& what)
   }
   MOE_CHECK(r.number_or("partial_rotary_factor", 1) == 1, what,
             ": partial_rotary_factor is not supported");
-  const std::string type = r.string_or("rope_type", r.string_or("type", "default"));
   if (type == "default") return {};
-  MOE_CHECK(type == "llama3", what, ": rope_type '", printable(type, 40),
-            "' is not supported; default and llama3 are");
   return {.type = "llama3",
           .factor = r.number("factor"),
           .low_freq_factor = r.number("low_freq_factor"),

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Qwen2 / Qwen2.5 (arXiv:2412.15115): Llama with biases on q, k, v. Qwen3 (arXiv:2505.09388):
 // per-head QK norm instead. Qwen3-MoE: the same with top-k softmax experts.
-#include <set>
-
 #include "moe/families/families.h"
 #include "moe/families/hf_config.h"
 
@@ -108,18 +106,20 @@ ModelConfig read_qwen3_moe(const JsonReader& c) {
   m.moe.norm_topk_prob = c.boolean_or("norm_topk_prob", false);
   m.moe.aux_loss_weight = c.number_or("router_aux_loss_coef", 0.001) * double(m.moe.top_k);
   m.moe.z_loss_weight = 0;
-  std::set<int64_t> dense;
+  std::vector<bool> dense(size_t(m.n_layers),
+                          false);  // layers that there are not are named in vain
   if (c.has("mlp_only_layers")) {
     MOE_CHECK(c.at("mlp_only_layers").is_array(), c.what(), ": mlp_only_layers must be a list");
     for (const Json& layer : c.at("mlp_only_layers").get_array()) {
       MOE_CHECK(layer.is_int64(), c.what(), ": mlp_only_layers must hold integers");
-      dense.insert(layer.get_int64());
+      const int64_t i = layer.get_int64();
+      if (i >= 0 && i < m.n_layers) dense[size_t(i)] = true;
     }
   }
   const int64_t step = c.integer_or("decoder_sparse_step", 1);
   MOE_CHECK(step >= 1, c.what(), ": decoder_sparse_step is ", step, ", it must be 1 or more");
   m.moe.layers =
-      layer_list(m.n_layers, [&](int64_t i) { return !dense.contains(i) && (i + 1) % step == 0; });
+      layer_list(m.n_layers, [&](int64_t i) { return !dense[size_t(i)] && (i + 1) % step == 0; });
   read_training_keys(c, m);
   return m;
 }

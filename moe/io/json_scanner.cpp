@@ -3,9 +3,12 @@
 // no lone surrogates).
 #include "moe/io/json_scanner.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "moe/base/error.h"
+#include "moe/base/rng.h"
 #include "moe/base/str.h"
 
 namespace moe {
@@ -200,7 +203,15 @@ void JsonScanner::skip_value(int depth) {
     case '{': {
       begin_object();
       std::string key;
-      while (next_key(key, text_.size())) skip_value(depth + 1);
+      std::vector<uint64_t>
+          seen;  // hashes: 8 bytes a key, where a key takes at least 5 of the text
+      while (next_key(key, text_.size())) {
+        seen.push_back(stable_hash(key));
+        skip_value(depth + 1);
+      }
+      std::sort(seen.begin(), seen.end());
+      if (std::adjacent_find(seen.begin(), seen.end()) != seen.end())
+        fail("a key occurs twice in the object that ends here");
       return;
     }
     case '[':

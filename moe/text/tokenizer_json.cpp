@@ -2,8 +2,8 @@
 #include "moe/text/tokenizer_json.h"
 
 #include "moe/base/error.h"
-#include "moe/base/fs.h"
 #include "moe/base/json.h"
+#include "moe/base/mmap_file.h"
 #include "moe/text/utf8.h"
 
 namespace moe {
@@ -184,7 +184,13 @@ std::unique_ptr<Tokenizer> tokenizer_from_json(std::string_view text, const std:
 std::unique_ptr<Tokenizer> read_tokenizer(const std::string& path) {
   // The library's own largest files (250,000 tokens with merges) have about 20 MB.
   constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
-  return tokenizer_from_json(read_file(path, kMaxBytes), "[tokenizer.json] " + printable(path));
+  const MmapFile file(
+      path);  // refuses what is no regular file: a pipe would wait, a device not end
+  MOE_CHECK(file.bytes().size() <= kMaxBytes, "[tokenizer.json] ", printable(path), ": ",
+            file.bytes().size(), " bytes, more than the ", kMaxBytes, " that are read here");
+  return tokenizer_from_json(
+      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
+      "[tokenizer.json] " + printable(path));
 }
 
 }  // namespace moe

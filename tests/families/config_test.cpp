@@ -65,6 +65,15 @@ TEST(FamilyConfig, KeysThatChangeTheFunctionAreRefused) {
   }
 }
 
+// Not the first of its keys that is unknown.
+TEST(FamilyConfig, AnUnknownRotationIsRefusedByItsName) {
+  JsonObject config = golden_config("llama", "config_v4.json");
+  config["rope_scaling"] = parse_json(
+      R"({"beta_fast": 32, "rope_type": "yarn", "factor": 4, "attention_factor": 1})", "[test]");
+  EXPECT_NE(refusal(config).find("rope_type 'yarn' is not supported"), std::string::npos)
+      << refusal(config);
+}
+
 TEST(FamilyConfig, AnAbsentKeyMeansTheFamilysDefault) {
   auto without = [](const char* golden, const char* key) {
     JsonObject config = golden_config(golden, "config_v4.json");

@@ -99,6 +99,11 @@ TEST_F(SafetensorsFolderTest, RefusesAnIndexThatDoesNotFitTheShards) {
   EXPECT_ERROR(SafetensorsFolder(folder_.path()), "weight_map occurs twice");
   put(folder_ / kIndex, "{\"metadata\":{},\"metadata\":{}}");
   EXPECT_ERROR(SafetensorsFolder(folder_.path()), "metadata occurs twice");
+  for (const char* inside : {"{\"a\":1,\"b\":2,\"a\":3}", "{\"x\":[{\"a\":1,\"\\u0061\":1}]}"}) {
+    put(folder_ / kIndex,
+        str("{\"metadata\":", inside, ",\"weight_map\":{\"t0\":\"", first, "\"}}"));
+    EXPECT_ERROR(SafetensorsFolder(folder_.path()), "a key occurs twice");
+  }
 }
 
 TEST_F(SafetensorsFolderTest, ExplainsAFolderWithoutSafetensors) {

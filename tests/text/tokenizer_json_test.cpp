@@ -6,10 +6,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
 #include "moe/base/json.h"
+
+#include "tests/base/temp_folder.h"
 
 namespace moe {
 namespace {
@@ -169,6 +172,16 @@ TEST(TokenizerJson, RefusesDeepNestingAndAnEmptyFile) {
   EXPECT_NE(read_error(""), "no error");
   EXPECT_NE(read_error(std::string(100000, '[')), "no error");
   EXPECT_NE(read_error("{\"model\": " + std::string(100000, '[')), "no error");
+}
+
+// A pipe would wait for a writer, a device might never end.
+TEST(TokenizerJson, RefusesWhatIsNoRegularFile) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "tokenizer.json").c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { read_tokenizer(folder / "tokenizer.json"); }),
+              HasSubstr("is not a regular file"));
+  EXPECT_THAT(error_of([] { read_tokenizer("/dev/zero"); }), HasSubstr("is not a regular file"));
+  EXPECT_THAT(error_of([&] { read_tokenizer(folder.path()); }), HasSubstr("is a folder"));
 }
 
 TEST(TokenizerJson, NamesAMissingFile) {
