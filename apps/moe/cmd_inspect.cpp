@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
 #include "moe/families/model_folder.h"
+#include "moe/families/weights.h"
 #include "moe/io/safetensors_folder.h"
 #include "moe/nn/accounting.h"
 #include "moe/report/table.h"
@@ -12,6 +15,38 @@
 #include "apps/moe/command.h"
 
 namespace moe {
+namespace {
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    throw Error("cannot write to standard output; it is closed or full", ExitCode::io);
+}
+
+// One tensor after the other: a hostile file may hold a great many.
+void print_tensors(const SafetensorsFolder& files) {
+  size_t name_width = 6;
+  for (const SafetensorsFolder::Item& item : files.items())
+    name_width = std::max(name_width, printable(item.entry->name).size());
+  print(fmt::format("{:<{}}  type  shape\n{:-<{}}  ----  -----\n", "tensor", name_width, "",
+                    name_width));
+  for (const SafetensorsFolder::Item& item : files.items())
+    print(fmt::format("{:<{}}  {:<4}  {}\n", printable(item.entry->name), name_width,
+                      dtype_name(item.entry->dtype), item.entry->shape_text()));
+}
+
+void print_tensors_json(const SafetensorsFolder& files) {
+  const char* separator = "";
+  for (const SafetensorsFolder::Item& item : files.items()) {
+    JsonArray shape;
+    for (int i = 0; i < item.entry->rank; ++i) shape.push_back(item.entry->sizes[size_t(i)]);
+    print(separator + to_json_line(JsonObject{{"name", item.entry->name},
+                                              {"dtype", dtype_name(item.entry->dtype)},
+                                              {"shape", shape}}));
+    separator = ",";
+  }
+}
+
+}  // namespace
 
 RunCommand add_inspect(CLI::App& app) {
   struct Options {
@@ -28,30 +63,22 @@ RunCommand add_inspect(CLI::App& app) {
     const ParameterCount count = count_parameters(config);
     const Json json = read_json(join_path(path, "config.json"), "[config.json] " + path);
     const std::string model_type = JsonReader(json.as_object(), path).string("model_type");
+    check_weights_match(path, config, find_family(model_type, path));
     if (o->json) {
-      JsonArray tensors;
-      for (const SafetensorsFolder::Item& item : files.items()) {
-        JsonArray shape;
-        for (int i = 0; i < item.entry->rank; ++i) shape.push_back(item.entry->sizes[size_t(i)]);
-        tensors.push_back(JsonObject{{"name", item.entry->name},
-                                     {"dtype", dtype_name(item.entry->dtype)},
-                                     {"shape", shape}});
-      }
-      print_json({{"path", path},
-                  {"model_type", model_type},
-                  {"total_parameters", int64_t(count.total)},
-                  {"active_parameters", int64_t(count.active)},
-                  {"embedding_parameters", int64_t(count.embedding)},
-                  {"tensors", tensors}});
+      const std::string head =
+          to_json_line(JsonObject{{"path", path},
+                                  {"model_type", model_type},
+                                  {"total_parameters", int64_t(count.total)},
+                                  {"active_parameters", int64_t(count.active)},
+                                  {"embedding_parameters", int64_t(count.embedding)}});
+      print(head.substr(0, head.rfind('}')) + ",\"tensors\":[");
+      print_tensors_json(files);
+      print_line("]}");
       return 0;
     }
     print_line(str(path, " (", model_type, ")\n"));
-    Table table({"tensor", "type", "shape"});
-    for (const SafetensorsFolder::Item& item : files.items())
-      table.row(
-          {item.entry->name, std::string(dtype_name(item.entry->dtype)), item.entry->shape_text()});
-    print_line(table.text());
-    print_line(str("parameters: ", with_commas(int64_t(count.total)), " in all, ",
+    print_tensors(files);
+    print_line(str("\nparameters: ", with_commas(int64_t(count.total)), " in all, ",
                    with_commas(int64_t(count.active)), " active for one token, ",
                    with_commas(int64_t(count.embedding)), " of them in tables"));
     return 0;

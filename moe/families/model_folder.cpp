@@ -2,6 +2,7 @@
 #include "moe/families/model_folder.h"
 
 #include "moe/base/fs.h"
+#include "moe/base/log.h"
 #include "moe/base/yaml_tree.h"
 #include "moe/families/weights.h"
 #include "moe/io/checkpoint.h"
@@ -88,6 +89,18 @@ std::string front_matter(const ModelConfig& model, const Family& family, const M
   return out;
 }
 
+// A checkpoint that was named by itself is read even when it is damaged, but not in silence; of a
+// run folder only valid ones are taken.
+void warn_of_damage(const std::string& folder) {
+  if (!exists(join_path(folder, kManifestName))) return;
+  const std::vector<CheckpointProblem> problems = verify_checkpoint(folder);
+  if (problems.empty()) return;
+  log_warning(str("[model] ", printable(folder), " does not fit its manifest (",
+                  problems.front().text(),
+                  problems.size() > 1 ? str(", and ", problems.size() - 1, " more") : std::string(),
+                  "); `moe verify` lists all"));
+}
+
 }  // namespace
 
 const Tokenizer& ModelFolder::need_tokenizer() const {
@@ -119,6 +132,7 @@ ModelConfig read_model_config(const std::string& folder) { return read_config_fi
 ModelFolder load_model_folder(const std::string& path, DType dtype) {
   ModelFolder out;
   out.path = resolve_model_folder(path);
+  if (out.path == path) warn_of_damage(path);
   const ConfigFile config = read_config_file(out.path);
   out.model_type = config.family->model_type;
   out.eos_ids = config.eos_ids;

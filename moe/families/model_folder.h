@@ -35,7 +35,8 @@ ModelConfig read_model_config(const std::string& folder);
 
 /// Reads config.json, weights (f32, f16 or bf16, converted to dtype) and tokenizer.json. Every
 /// parameter must be there exactly once with its shape, and no tensor may be left over except known
-/// buffers: Error lists what is missing and what is unexpected.
+/// buffers: Error lists what is missing and what is unexpected. A checkpoint whose manifest does
+/// not fit is read with a warning.
 ModelFolder load_model_folder(const std::string& path, DType dtype = DType::f32);
 
 /// Fills an existing model of the same shape from a folder.

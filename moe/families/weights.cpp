@@ -129,6 +129,23 @@ void check_weights_present(const std::string& folder, const ModelConfig& config,
             " bytes of weights; its sizes are not those of a language model");
 }
 
+void check_weights_match(const std::string& folder, const ModelConfig& config,
+                         const Family& family) {
+  check_weights_present(folder, config, family);
+  const SafetensorsFolder files(folder);
+  double stored = 0;
+  for (const SafetensorsFolder::Item& item : files.items()) {
+    const std::string& name = item.entry->name;
+    const bool is_parameter = !is_skippable(name) && !ends_with(name, "e_score_correction_bias") &&
+                              !(config.tie_embeddings && name == "lm_head.weight");
+    if (is_parameter) stored += double(item.entry->bytes) / double(dtype_bytes(item.entry->dtype));
+  }
+  const double wanted = count_parameters(config).total;
+  MOE_CHECK(stored == wanted, "[weights] ", folder, ": config.json (", family.model_type,
+            ") describes ", count_text(wanted), " parameters, the safetensors files hold ",
+            count_text(stored), "; the two do not belong together");
+}
+
 void read_weights(const TransformerLM& model, const std::string& folder, const Family& family) {
   const SafetensorsFolder files(folder);
   std::vector<std::string> missing, problems, unexpected;

@@ -15,6 +15,11 @@ namespace moe {
 void check_weights_present(const std::string& folder, const ModelConfig& config,
                            const Family& family);
 
+/// The same, and that the files hold no more than such a model has: what a reader of config.json
+/// alone can know of whether it belongs to the weights. Nothing is allocated for the model.
+void check_weights_match(const std::string& folder, const ModelConfig& config,
+                         const Family& family);
+
 /// Fills every parameter and buffer. Throws Error listing missing, misshapen and unexpected
 /// tensors.
 void read_weights(const TransformerLM& model, const std::string& folder, const Family& family);

@@ -3,6 +3,8 @@
 // files + 1 MiB.
 #include <random>
 
+#include "moe/families/weights.h"
+
 #include "tests/base/allocation_peak.h"
 #include "tests/families/model_testing.h"
 #include "tests/families/oracle.h"
@@ -106,6 +108,20 @@ TEST(HostileConfig, SizesOfAHugeModelAreRefusedWithTheCause) {
       folder.put("config.json", to_json_line(config));
       EXPECT_NE(load_error(folder), "") << key << " = " << value;
     }
+}
+
+// Layers that there are not: no memory for them.
+TEST(HostileConfig, AListOfLayersMayNameAnyNumbers) {
+  const ScratchFolder folder;
+  JsonObject config = golden_config("qwen3moe");
+  JsonArray layers = {0};
+  for (int64_t i = 0; i < 100'000; ++i) layers.push_back(i * 3 - 70'000);
+  config["mlp_only_layers"] = layers;
+  folder.put("config.json", to_json_line(config));
+  EXPECT_EQ(load_error(folder, false), "");
+  const ModelConfig model = read_model_config(folder.path());
+  for (const LayerConfig& layer : resolve_layers(model))
+    EXPECT_EQ(layer.moe, layer.index != 0 && (layer.index + 70'000) % 3 != 0) << layer.index;
 }
 
 TEST(HostileConfig, OurOwnFormatTakesNoAbsurdSizeEither) {
@@ -214,6 +230,46 @@ TEST(HostileWeights, AnEmptyFolderAFileAndNothingAtAll) {
   EXPECT_NE(load_error(folder), "");
   EXPECT_THROW(load_model_folder(folder / "config.json"), Error);
   EXPECT_THROW(load_model_folder(folder / "absent"), Error);
+}
+
+// Without reading a weight: config.json of another model beside the files of this one.
+TEST(HostileWeights, AConfigOfAnotherModelIsSeenByItsNumbersAlone) {
+  auto error_of_sizes = [](const std::string& golden, const JsonObject& config) {
+    const ScratchFolder folder;
+    folder.copy(join_path(golden_folder(golden), "model.safetensors"), "model.safetensors");
+    folder.put("config.json", to_json_line(config));
+    try {
+      check_weights_match(folder.path(), read_model_config(folder.path()),
+                          find_family(std::string(config.at("model_type").as_string()), ""));
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  for (const std::string& name : oracle_names()) {
+    JsonObject config = golden_config(name);
+    EXPECT_EQ(error_of_sizes(name, config), "") << name;
+    const char* layers = config.contains("n_layer") ? "n_layer" : "num_hidden_layers";
+    for (const int64_t change : {-1, 1}) {
+      JsonObject other = config;
+      other[layers] = config.at(layers).as_int64() + change;
+      if (other.contains("layer_types")) {
+        JsonArray types;
+        for (int64_t i = 0; i < other.at(layers).as_int64(); ++i) types.push_back("full_attention");
+        other["layer_types"] = types;
+      }
+      EXPECT_NE(error_of_sizes(name, other).find("belong together"), std::string::npos)
+          << name << " " << change << ": " << error_of_sizes(name, other);
+    }
+  }
+}
+
+TEST(HostileWeights, SelectionBiasesAreBuffersAndNoParameters) {
+  const ScratchFolder folder;
+  ModelConfig c = small_moe();
+  c.moe.router = "sigmoid_bias";
+  write_folder(folder, TransformerLM(c));
+  check_weights_match(folder.path(), read_model_config(folder.path()), find_family("moe_cpp", ""));
 }
 
 }  // namespace
