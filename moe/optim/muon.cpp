@@ -134,7 +134,7 @@ void MuonOptimizer::step(double lr, double grad_scale) {
                    .momentum = config_.momentum,
                    .weight_decay = config_.weight_decay,
                    .grad_scale = grad_scale,
-                   .nesterov = config_.nesterov});
+                   .nesterov = uses_nesterov(config_)});
       write_piece(var.value(), *piece, w);
       write_piece(momentum_[i], *piece, buf);
     }

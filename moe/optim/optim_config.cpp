@@ -3,6 +3,10 @@
 
 namespace moe {
 
+bool uses_nesterov(const OptimConfig& c) {
+  return c.nesterov == "auto" ? c.name == "muon" : c.nesterov == "true";
+}
+
 void add_optim_keys(ConfigTable& t, OptimConfig& c) {
   t.choice("optim.name", c.name, {"adamw", "sgd", "muon"},
            "muon: matrices by Muon, the rest by AdamW");
@@ -10,9 +14,11 @@ void add_optim_keys(ConfigTable& t, OptimConfig& c) {
   t.numbers("optim.betas", c.betas, 2, 0, 0.9999999, "AdamW: decay of the first and second moment");
   t.number("optim.eps", c.eps, 0, 1, "AdamW: added to the root of the second moment");
   t.number("optim.momentum", c.momentum, 0, 0.9999999, "sgd, muon: momentum");
-  t.boolean("optim.nesterov", c.nesterov, "sgd, muon: Nesterov's form of momentum");
+  t.choice("optim.nesterov", c.nesterov, {"auto", "true", "false"},
+           "sgd, muon: Nesterov's form of momentum; auto: on for muon, off for sgd");
   t.number("optim.weight_decay", c.weight_decay, 0, 1e6,
-           "decoupled weight decay of matrices, embeddings and the head");
+           "weight decay of matrices, embeddings and the head: decoupled in adamw and muon, in sgd "
+           "weight_decay * w is added to the gradient");
   t.number("optim.l1", c.l1, 0, 1e6,
            "l1 * sign(w) is added to the gradients of what weight_decay acts on");
   t.number("optim.grad_clip", c.grad_clip, 0, 1e9, "largest global gradient norm; 0: no clipping");

@@ -19,7 +19,7 @@ void SgdOptimizer::step(double lr, double grad_scale) {
       using T = std::remove_cvref_t<decltype(w[0])>;
       const T decay = T(decays(p.role) ? config_.weight_decay : 0), mu = T(config_.momentum),
               rate = T(lr), scale = T(grad_scale);
-      const bool first = steps_ == 1, nesterov = config_.nesterov;
+      const bool first = steps_ == 1, nesterov = uses_nesterov(config_);
       parallel_for(int64_t(w.size()), 4096, [&](int64_t begin, int64_t end) {
         for (size_t j = size_t(begin); j < size_t(end); ++j) {
           const T g = grad[j] * scale + decay * w[j];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Stochastic gradient descent with momentum, in PyTorch's form: g += decay * w; buf = g at the
-// first step, then momentum * buf + g; Nesterov: g + momentum * buf; w -= lr * that.
+// first step, then momentum * buf + g; Nesterov (optim.nesterov: true): g + momentum * buf; w -= lr
+// * that.
 #pragma once
 
 #include "moe/optim/optimizer.h"

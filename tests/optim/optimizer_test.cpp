@@ -74,7 +74,7 @@ TEST(AdamW, GoesOnFromASavedState) {
 }
 
 TEST(Sgd, MomentumInPyTorchsForm) {
-  const auto p = run({.name = "sgd", .momentum = .9, .nesterov = false, .weight_decay = .1}, .1);
+  const auto p = run({.name = "sgd", .momentum = .9, .nesterov = "false", .weight_decay = .1}, .1);
   expect_near(p[0], {.94, -1.88}, 1e-12);
   expect_near(p[1], {.8666, -1.7832}, 1e-12);
   expect_near(p[2], {.811874, -1.678248}, 1e-12);
@@ -82,14 +82,24 @@ TEST(Sgd, MomentumInPyTorchsForm) {
 
 // g + mu buf: first step p - lr (g + .9 g) with g = grad + .1 p.
 TEST(Sgd, NesterovLooksAhead) {
-  const auto p = run({.name = "sgd", .momentum = .9, .nesterov = true, .weight_decay = .1}, .1);
+  const auto p = run({.name = "sgd", .momentum = .9, .nesterov = "true", .weight_decay = .1}, .1);
   expect_near(p[0], {1 - .1 * 1.9 * .6, -2 + .1 * 1.9 * 1.2}, 1e-12);
   const double w = p[0][0], g = .1 + .1 * w, buf = .9 * .6 + g;
   EXPECT_NEAR(p[1][0], w - .1 * (g + .9 * buf), 1e-12);
 }
 
+// PyTorch's SGD has no Nesterov unless asked; its Muon has.
+TEST(Sgd, NesterovIsOffUnlessAskedFor) {
+  EXPECT_FALSE(uses_nesterov({.name = "sgd"}));
+  EXPECT_TRUE(uses_nesterov({.name = "muon"}));
+  EXPECT_TRUE(uses_nesterov({.name = "sgd", .nesterov = "true"}));
+  EXPECT_FALSE(uses_nesterov({.name = "muon", .nesterov = "false"}));
+  const OptimConfig plain{.name = "sgd", .momentum = .9, .weight_decay = .1};
+  expect_near(run(plain, .1)[2], {.811874, -1.678248}, 1e-12);  // as in the first test
+}
+
 TEST(Sgd, PlainDescentWithoutMomentumOrDecay) {
-  const auto p = run({.name = "sgd", .momentum = 0, .nesterov = false, .weight_decay = 0}, .1);
+  const auto p = run({.name = "sgd", .momentum = 0, .nesterov = "false", .weight_decay = 0}, .1);
   expect_near(p[2], {1 - .1 * (.5 + .1 - .2), -2 - .1 * (-1 + .3)}, 1e-12);
 }
 
