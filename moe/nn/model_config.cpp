@@ -112,8 +112,10 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "sigmoid_bias, longcat: step of the selection bias");
   t.integer("model.moe.n_identity_experts", m.n_identity_experts, 0, 65536,
             "longcat: experts that return their input");
-  t.boolean("model.moe.allow_noncausal", m.allow_noncausal,
-            "train a router that sees later tokens on next-token prediction all the same");
+  t.boolean(
+      "model.moe.allow_noncausal", m.allow_noncausal,
+      "let generation run with a router that sees later tokens, whose routes then differ from "
+      "those of training");
 }
 
 std::vector<bool> parse_layer_spec(const std::string& spec, int64_t n_layers,

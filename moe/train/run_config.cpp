@@ -21,10 +21,14 @@ bool is_training_key(const std::string& path) {
 }
 
 // The model `from` of a folder, with the training keys that were set; every other key that was set
-// must agree.
-ModelConfig merge_model(const ConfigTable& table, const ModelConfig& from,
+// must agree. has_moe: whether the configuration has a group model.moe (null, when set, says no).
+ModelConfig merge_model(const ConfigTable& table, bool has_moe, const ModelConfig& from,
                         const std::string& folder) {
   ModelConfig merged = from;
+  if (from.has_moe && !has_moe && table.was_set("model.moe"))
+    throw Error(str("[config] model.moe is null, but the model in ", folder,
+                    " has experts; leave the key out"),
+                ExitCode::usage);
   ConfigTable theirs;
   bind_model_keys(theirs, merged);
   for (const ConfigKey& key : table.keys()) {
@@ -56,11 +60,11 @@ void take_init_from(const ConfigTable& table, const ConfigSource& source, RunCon
   const std::optional<RunConfig> saved =
       checkpoint.empty() ? std::nullopt : read_saved_config(checkpoint);
   if (saved) {
-    config.model = merge_model(table, saved->model, checkpoint);
+    config.model = merge_model(table, config.model.has_moe, saved->model, checkpoint);
     if (!table.was_set("data.tokenizer")) config.data.tokenizer = saved->data.tokenizer;
   } else {
     const std::string folder = resolve_model_folder(init_from);
-    config.model = merge_model(table, read_model_config(folder), init_from);
+    config.model = merge_model(table, config.model.has_moe, read_model_config(folder), init_from);
     const std::string tokenizer = join_path(folder, "tokenizer.json");
     if (!table.was_set("data.tokenizer") && exists(tokenizer)) config.data.tokenizer = tokenizer;
   }

@@ -340,6 +340,23 @@ TEST(TrainingRun, ResumesWithoutTheSourceOfInitFromAndKeepsItsTokenizer) {
   }
 }
 
+TEST(TrainingRun, InitFromExpertsWithoutExpertsIsAConflict) {
+  const Folder folder;
+  RunConfig source = tiny(folder / "source");
+  source.train.steps = 1;
+  run_training(source, quiet());
+  ASSERT_TRUE(source.model.has_moe);
+  const auto error_with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> keys = {"run_dir=" + (folder / "run"),
+                                     "model.init_from=" + source.run_dir};
+    keys.insert(keys.end(), more.begin(), more.end());
+    return error_of([&] { read_run_config({.file = "", .overrides = keys}); });
+  };
+  EXPECT_EQ(error_with({}), "no error");
+  EXPECT_NE(error_with({"model.moe=null"}).find("has experts"), std::string::npos);
+  EXPECT_EQ(error_with({"model.moe=null", "model.moe={}"}), "no error");
+}
+
 TEST(TrainingRun, AnotherTokenizerThanThatOfInitFromIsAWarning) {
   const Folder folder;
   write_file_atomic(real_fs(), folder / "text.txt", text_of(4000));
