@@ -16,7 +16,7 @@
 #include "moe/base/parallel.h"
 #include "moe/base/str.h"
 #include "moe/kernels/kernels.h"
-#include "moe/study/ceilings.h"
+#include "moe/kernels/cpu/ceilings.h"
 
 namespace moe {
 namespace {

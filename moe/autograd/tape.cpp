@@ -40,13 +40,16 @@ std::vector<Var> record_always(const char* /*op*/, const std::vector<Tensor>& ou
   std::vector<Var> ys;
   ys.reserve(outs.size());
   for (const Tensor& out : outs) ys.emplace_back(out, tape != nullptr);
-  if (tape)
-    tape->records_.push_back([ys, backward = std::move(backward)] {
+  if (tape) {
+    std::vector<std::shared_ptr<GradPlace>> places;
+    for (const Var& y : ys) places.push_back(y.grad_place());
+    tape->records_.push_back([places = std::move(places), backward = std::move(backward)] {
       std::vector<Tensor> douts;
-      douts.reserve(ys.size());
-      for (const Var& y : ys) douts.push_back(y.grad());
+      douts.reserve(places.size());
+      for (const std::shared_ptr<GradPlace>& place : places) douts.push_back(place->grad());
       backward(douts);
     });
+  }
   return ys;
 }
 

@@ -28,8 +28,8 @@ Var dropout(const Var& x_TD, double rate, const RngStream& stream, const Tensor&
     fill(mask.data<float>(), float(1.0 / (1.0 - rate)));
   Tensor y = Tensor::empty(x_TD.shape(), x_TD.dtype());
   kernels(y.dtype()).multiply(y.view(), x_TD.view(), mask.view());
-  return record("dropout", y, {x_TD}, [=](const Tensor& dy) {
-    kernels(dy.dtype()).multiply_accumulate(x_TD.grad().view(), dy.view(), mask.view());
+  return record("dropout", y, {x_TD}, [mask, place = x_TD.grad_place()](const Tensor& dy) {
+    kernels(dy.dtype()).multiply_accumulate(place->grad().view(), dy.view(), mask.view());
   });
 }
 

@@ -17,16 +17,16 @@ Var add(const Var& a, const Var& b) {
   check_same("add", a, b);
   Tensor y = Tensor::empty(a.shape(), a.dtype());
   kernels(y.dtype()).add(y.view(), a.view(), b.view());
-  return record("add", y, {a, b}, [=](const Tensor& dy) {
+  return record("add", y, {a, b}, [da = a.grad_place(), db = b.grad_place()](const Tensor& dy) {
     const Kernels& k = kernels(dy.dtype());
     // The sum's own gradient is read for the last time here: it may become that of a summand.
     bool given = false;
-    for (const Var& v : {a, b}) {
-      if (!wants_grad(v)) continue;
-      if (v.has_grad()) {
-        k.accumulate(v.grad().view(), dy.view());
+    for (const std::shared_ptr<GradPlace>& place : {da, db}) {
+      if (!place->needs_grad()) continue;
+      if (place->has_grad()) {
+        k.accumulate(place->grad().view(), dy.view());
       } else {
-        v.set_grad(given ? dy.clone() : dy);
+        place->set(given ? dy.clone() : dy);
         given = true;
       }
     }
@@ -47,8 +47,8 @@ Var multiply(const Var& a, const Var& b) {
 Var scale(const Var& x, double factor) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   kernels(y.dtype()).scale(y.view(), x.view(), factor);
-  return record("scale", y, {x}, [=](const Tensor& dy) {
-    kernels(dy.dtype()).scale_accumulate(x.grad().view(), dy.view(), factor);
+  return record("scale", y, {x}, [factor, dx = x.grad_place()](const Tensor& dy) {
+    kernels(dy.dtype()).scale_accumulate(dx->grad().view(), dy.view(), factor);
   });
 }
 

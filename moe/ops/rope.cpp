@@ -29,17 +29,17 @@ Var rope(const Var& x_TN, const RopeArgs& args) {
   Tensor y = args.in_place ? x_TN.value() : x_TN.value().clone();
   kernels(y.dtype()).rope_fwd(y.view().columns(0, rotated), x_TN.view().columns(0, rotated),
                               kernel_args(args));
-  return record("rope", y, {x_TN}, [=](const Tensor& dy) {
+  return record("rope", y, {x_TN}, [=, place = x_TN.grad_place()](const Tensor& dy) {
     const Kernels& k = kernels(dy.dtype());
     Rope r = kernel_args(args);
     const MatView dy_rotated = dy.view().columns(0, rotated);
-    if (!x_TN.has_grad()) {  // dy, read for the last time, becomes dx
+    if (!place->has_grad()) {  // dy, read for the last time, becomes dx
       r.accumulate = false;
       k.rope_bwd(dy_rotated, dy_rotated, r);
-      x_TN.set_grad(dy);
+      place->set(dy);
       return;
     }
-    const MatView dx = x_TN.grad().view();
+    const MatView dx = place->grad().view();
     k.rope_bwd(dx.columns(0, rotated), dy_rotated, r);
     if (rest > 0) k.accumulate(dx.columns(rotated, rest), dy.view().columns(rotated, rest));
   });

@@ -10,7 +10,7 @@
 #include "moe/infer/session.h"
 #include "moe/nn/accounting.h"
 #include "moe/nn/init.h"
-#include "moe/study/ceilings.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/study/kernel_timer.h"
 #include "moe/study/shapes.h"
 #include "moe/tensor/allocator.h"

@@ -8,7 +8,7 @@
 #include "moe/kernels/kernels.h"
 #include "moe/ops/attention.h"
 #include "moe/study/bench_kernels.h"
-#include "moe/study/ceilings.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/study/shapes.h"
 #include "moe/tensor/allocator.h"
 

@@ -8,7 +8,7 @@
 #include "moe/nn/init.h"
 #include "moe/optim/grad_norm.h"
 #include "moe/optim/optimizer.h"
-#include "moe/study/ceilings.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/study/shapes.h"
 
 namespace moe {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // clang-format off: foreach_target.h includes this file again, so it comes first
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "moe/study/ceilings.cpp"
+#define HWY_TARGET_INCLUDE "moe/kernels/cpu/ceilings.cpp"
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
@@ -10,8 +10,8 @@
 #include <chrono>
 
 #include "moe/base/parallel.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/kernels/kernels.h"
-#include "moe/study/ceilings.h"
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
 HWY_BEFORE_NAMESPACE();
