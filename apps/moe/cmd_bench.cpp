@@ -72,7 +72,11 @@ void print(const BenchResult& r) {
   if (r.optimizer_seconds > 0)
     print_line(fmt::format("  optimiser: {:.2f} ms of the step", 1e3 * r.optimizer_seconds));
   print_line(str("  ", with_commas(r.parameters), " parameters; peak of tensors ",
-                 human_bytes(uint64_t(r.peak_bytes)), "\n"));
+                 human_bytes(uint64_t(r.peak_bytes)),
+                 r.predicted_bytes > 0
+                     ? str("; predicted for the process ", human_bytes(uint64_t(r.predicted_bytes)))
+                     : "",
+                 "\n"));
   Table table({"phase", "ms a step", "share"});
   for (const BenchPhase& p : r.phases)
     if (p.share >= 0.0005)

@@ -10,7 +10,9 @@
 #include "moe/families/weights.h"
 #include "moe/io/safetensors_folder.h"
 #include "moe/nn/accounting.h"
+#include "moe/optim/optimizer.h"
 #include "moe/report/table.h"
+#include "moe/train/run_config.h"
 
 #include "apps/moe/command.h"
 
@@ -46,17 +48,74 @@ void print_tensors_json(const SafetensorsFolder& files) {
   }
 }
 
+struct MemoryOptions {
+  int64_t batch = 0,
+          seq_len = 0;  // 0: the configuration's, or 16 and the smaller of 256 and the context
+  std::string optimizer;
+};
+
+// What a training step of a configuration file or of a model folder will take.
+int inspect_memory(const std::string& what, const MemoryOptions& o, bool json) {
+  RunConfig config;
+  if (what.ends_with(".yaml") || what.ends_with(".yml")) {
+    config = read_run_config({.file = what, .overrides = {}});
+  } else {
+    config.model = read_model_config(resolve_model_folder(what));
+    config.data.seq_len = std::min<int64_t>(256, config.model.max_seq_len);
+  }
+  if (config.model.vocab_size == 0) config.model.vocab_size = 256;  // of the byte tokenizer
+  if (o.batch > 0) config.train.batch_size = o.batch;
+  if (o.seq_len > 0) config.data.seq_len = o.seq_len;
+  if (!o.optimizer.empty()) config.optim.name = o.optimizer;
+  if (config.data.seq_len > config.model.max_seq_len)
+    throw Error(str("--seq-len ", config.data.seq_len, " is beyond the model's max_seq_len ",
+                    config.model.max_seq_len),
+                ExitCode::usage);
+  const std::vector<MemoryPart> parts = training_memory(
+      config.model, config.train.batch_size, config.data.seq_len, optimizer_slots(config.optim));
+  if (json) {
+    JsonObject bytes;
+    for (const MemoryPart& part : parts) bytes[part.name] = int64_t(part.bytes);
+    print_json({{"batch", config.train.batch_size},
+                {"seq_len", config.data.seq_len},
+                {"optimizer", config.optim.name},
+                {"bytes", bytes},
+                {"total_bytes", int64_t(total_bytes(parts))}});
+    return 0;
+  }
+  print_line(fmt::format("a training step of {} windows of {} tokens with {}:\n",
+                         config.train.batch_size, config.data.seq_len, config.optim.name));
+  Table table({"part", "memory"});
+  for (const MemoryPart& part : parts)
+    table.row(
+        {part.name, (part.bytes < 0 ? "-" : "") + human_bytes(uint64_t(std::fabs(part.bytes)))});
+  table.row({"total", human_bytes(uint64_t(total_bytes(parts)))});
+  print_line(table.text());
+  return 0;
+}
+
 }  // namespace
 
 RunCommand add_inspect(CLI::App& app) {
   struct Options {
     std::string folder;
-    bool json = false;
+    bool json = false, memory = false;
+    MemoryOptions step;
   };
   auto o = std::make_shared<Options>();
-  app.add_option("DIR", o->folder, "run folder, checkpoint or Hugging Face folder")->required();
+  app.add_option("DIR", o->folder,
+                 "run folder, checkpoint or Hugging Face folder; with --memory also a .yaml file")
+      ->required();
   app.add_flag("--json", o->json, "one JSON object");
+  app.add_flag("--memory", o->memory, "what a training step will take");
+  app.add_option("--batch", o->step.batch, "--memory: windows of a step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  app.add_option("--seq-len", o->step.seq_len, "--memory: tokens of a window")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  app.add_option("--optimizer", o->step.optimizer, "--memory: adamw, sgd or muon")
+      ->check(CLI::IsMember({"adamw", "sgd", "muon"}));
   return [o] {
+    if (o->memory) return inspect_memory(o->folder, o->step, o->json);
     const std::string path = resolve_model_folder(o->folder);
     const ModelConfig config = read_model_config(path);
     const SafetensorsFolder files(path);

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+
+#include "moe/tensor/allocator.h"
 
 namespace moe {
 namespace {
@@ -65,6 +68,152 @@ ParameterCount count_parameters(const ModelConfig& c) {
           .active = active.numbers,
           .embedding = tables.numbers,
           .stored = total.stored};
+}
+
+namespace {
+
+// The large buffers of a step by the size that the allocator gives them: a free block serves every
+// request of its size, so memory is the sum over sizes of the most blocks that are in use at once.
+class Buffers {
+ public:
+  void add(double rows, double cols, int64_t count = 1) {
+    if (rows * cols > 0) blocks_[storage_bytes(int64_t(std::min(rows * cols * 4, 4e18)))] += count;
+  }
+  void add(const Buffers& b) {
+    for (const auto& [size, count] : b.blocks_) blocks_[size] += count;
+  }
+  void take_maximum(const Buffers& b) {
+    for (const auto& [size, count] : b.blocks_) blocks_[size] = std::max(blocks_[size], count);
+  }
+  double bytes() const {
+    double sum = 0;
+    for (const auto& [size, count] : blocks_) sum += double(size) * double(count);
+    return sum;
+  }
+
+ private:
+  std::map<int64_t, int64_t> blocks_;
+};
+
+struct LayerBuffers {
+  Buffers attention, feed_forward, stream;  // kept for backward
+  Buffers forward, backward;                // beside them while the layer runs
+  Buffers gradients;                        // of its weights
+};
+
+LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, double seq_len) {
+  const double T = sequences * seq_len, D = double(c.d_model), H = double(c.n_heads),
+               G = double(c.n_kv_heads), A = double(c.head_dim), qkv = (H + 2 * G) * A;
+  const auto up16 = [](double n) { return std::ceil(n / 16) * 16; };
+  const double wide = c.is_gated() ? 2 : 1, statistics = c.norm == "layer_norm" ? 2 : 1;
+  LayerBuffers b;
+  // The stream that enters the block and the one between its halves, each with its norm.
+  b.stream.add(T, D, 4);
+  b.stream.add(T, 1, int64_t(2 * statistics));
+  if (c.layer_scale > 0) b.stream.add(T, D, 2);
+  if (c.dropout > 0) b.stream.add(T, D, 2);  // the masks
+  b.attention.add(T, qkv, c.qk_norm == "false" ? 1 : 2);
+  b.attention.add(1, sequences * std::ceil(seq_len / 64) * 64 * G * (A + up16(A)));
+  b.attention.add(T, H * A);
+  b.attention.add(T, H, 2);
+  if (c.qk_norm != "false") b.attention.add(T, c.qk_norm == "per_row" ? 2 : H + G);
+  b.forward.add(T, D);
+  b.backward.add(T, D, 2);
+  b.gradients.add(up16(qkv), D);
+  b.gradients.add(up16(D), H * A);
+  const auto network = [&](double rows, double F, double E, bool in_experts) {
+    b.feed_forward.add(rows, up16(F) * wide);
+    b.forward.add(rows, F);
+    b.forward.add(rows, D);
+    b.backward.add(rows, F);
+    if (in_experts) b.backward.add(rows, D, 2);
+    b.gradients.add(E * up16(F) * wide, D);
+    b.gradients.add(E * up16(D), F);
+  };
+  if (!moe) {
+    network(T, double(c.d_ff), 1, false);
+    return b;
+  }
+  const MoeConfig& m = c.moe;
+  const double R = T * double(std::min(m.top_k, m.n_experts)), E = double(m.n_experts),
+               F_shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
+  network(R, double(m.d_ff), E, true);
+  b.feed_forward.add(R, D);      // what combine weighs
+  b.feed_forward.add(T, E, 2);   // logits and probabilities
+  b.feed_forward.add(R, 1, 10);  // the plan of the rows and their weights
+  b.backward.add(T, E, 2);
+  b.gradients.add(up16(E), D);
+  if (F_shared > 0) network(T, F_shared, 1, false);
+  if (m.shared_gate) b.feed_forward.add(T, D);
+  return b;
+}
+
+}  // namespace
+
+std::vector<MemoryPart> training_memory(const ModelConfig& c, int64_t sequences, int64_t seq_len,
+                                        int optimizer_slots) {
+  const double T = double(sequences) * double(seq_len), D = double(c.d_model),
+               V = double(c.vocab_size), V16 = std::ceil(V / 16) * 16,
+               parameters = count_parameters(c).stored * 4;
+  std::vector<LayerBuffers> layers;
+  for (const LayerConfig& layer : resolve_layers(c))
+    layers.push_back(layer_buffers(c, layer.moe, double(sequences), double(seq_len)));
+  Buffers head, gradients;
+  head.add(T, D, 2);  // the last stream and its norm
+  head.add(T, V);
+  gradients.add(V16, D, 2);  // embedding and head, tied or not: one for each use
+  if (c.position == "learned") gradients.add(std::ceil(double(c.max_seq_len) / 16) * 16, D);
+
+  // Most blocks of each size in use at once: forward layer by layer, then backward, where a
+  // layer's gradients appear while what it had kept goes.
+  Buffers most, kept, attention, feed_forward, stream;
+  for (const LayerBuffers& b : layers) {
+    Buffers now = kept;
+    for (const Buffers* part : {&b.attention, &b.feed_forward, &b.stream}) {
+      now.add(*part);
+      kept.add(*part);
+    }
+    now.add(b.forward);
+    most.take_maximum(now);
+    attention.add(b.attention);
+    feed_forward.add(b.feed_forward);
+    stream.add(b.stream);
+  }
+  Buffers at_head = kept;
+  at_head.add(head);
+  at_head.add(T, V);  // the gradient of the logits
+  most.take_maximum(at_head);
+  double widest = 0;
+  for (size_t done = 0; done < layers.size(); ++done) {  // layers whose backward is over
+    const LayerBuffers& b = layers[layers.size() - 1 - done];
+    gradients.add(b.gradients);
+    Buffers now = gradients;
+    for (size_t l = 0; l + done < layers.size(); ++l)
+      for (const Buffers* part : {&layers[l].attention, &layers[l].feed_forward, &layers[l].stream})
+        now.add(*part);
+    now.add(b.backward);
+    most.take_maximum(now);
+    widest = std::max(widest, b.backward.bytes());
+  }
+  constexpr double kProgram = 24e6;  // code, libraries and the small change of a step
+  const double separate = gradients.bytes() + attention.bytes() + feed_forward.bytes() +
+                          stream.bytes() + head.bytes() + widest;
+  return {{"weights", parameters},
+          {"optimizer state", parameters * optimizer_slots},
+          {"gradients", gradients.bytes()},
+          {"attention, kept for backward", attention.bytes()},
+          {"feed-forward, kept for backward", feed_forward.bytes()},
+          {"stream and norms, kept for backward", stream.bytes()},
+          {"head and loss", head.bytes()},
+          {"backward's own", widest},
+          {"of these, memory that serves twice", most.bytes() - separate},
+          {"program", kProgram}};
+}
+
+double total_bytes(const std::vector<MemoryPart>& parts) {
+  double sum = 0;
+  for (const MemoryPart& part : parts) sum += part.bytes;
+  return sum;
 }
 
 }  // namespace moe

@@ -3,6 +3,9 @@
 // one function.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "moe/nn/model_config.h"
 
 namespace moe {
@@ -15,5 +18,17 @@ struct ParameterCount {
   double stored = 0;     // numbers in memory: total and the pads of the panels
 };
 ParameterCount count_parameters(const ModelConfig& config);
+
+struct MemoryPart {
+  std::string name;
+  double bytes = 0;
+};
+/// Peak memory of a training step in float32 on `sequences` windows of seq_len tokens: weights,
+/// gradients, optimizer_slots numbers a parameter of state, what forward keeps for backward, what
+/// backward adds at its widest point (the last layer), and the program itself. Experts are taken as
+/// evenly loaded and dropless.
+std::vector<MemoryPart> training_memory(const ModelConfig& config, int64_t sequences,
+                                        int64_t seq_len, int optimizer_slots);
+double total_bytes(const std::vector<MemoryPart>& parts);
 
 }  // namespace moe

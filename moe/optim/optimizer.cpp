@@ -8,6 +8,10 @@
 
 namespace moe {
 
+int optimizer_slots(const OptimConfig& config) {
+  return (config.name == "adamw" ? 2 : 1) + (config.ema > 0 ? 1 : 0);
+}
+
 bool decays(Role role) {
   return role == Role::matrix || role == Role::embedding || role == Role::head ||
          role == Role::router;

@@ -37,6 +37,10 @@ class Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config,
                                           std::vector<Parameter> parameters);
 
+/// Numbers of state that an optimiser keeps for each parameter, at most; averages of the weights
+/// included.
+int optimizer_slots(const OptimConfig& config);
+
 /// Whether weight decay acts on a parameter: matrices, embeddings, routers and the head; never
 /// norms, biases, scales.
 bool decays(Role role);

@@ -8,9 +8,10 @@
 #include "moe/base/rng.h"
 #include "moe/infer/sampler.h"
 #include "moe/infer/session.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/nn/accounting.h"
 #include "moe/nn/init.h"
-#include "moe/kernels/cpu/ceilings.h"
+#include "moe/optim/optimizer.h"
 #include "moe/study/kernel_timer.h"
 #include "moe/study/shapes.h"
 #include "moe/tensor/allocator.h"
@@ -113,6 +114,8 @@ BenchResult bench_train(const BenchOptions& o) {
   r.phases = phases_of(timer, double(steps), total);
   r.optimizer_seconds = median(optimizer);
   r.peak_bytes = tensor_bytes_peak();
+  r.predicted_bytes = int64_t(total_bytes(
+      training_memory(config.model, r.batch, config.data.seq_len, optimizer_slots(config.optim))));
   return r;
 }
 
@@ -234,6 +237,7 @@ JsonObject to_json(const BenchResult& r) {
     o["bandwidth_gigabytes_per_second"] = r.bandwidth_gigabytes_per_second;
     if (r.batch == 1) o["share_of_bandwidth"] = r.share_of_bandwidth;
   }
+  if (r.predicted_bytes > 0) o["predicted_bytes"] = r.predicted_bytes;
   if (r.optimizer_seconds > 0) o["optimizer_seconds"] = r.optimizer_seconds;
   o["phases"] = phases;
   return o;

@@ -38,6 +38,7 @@ struct BenchResult {
   double bandwidth_gigabytes_per_second = 0, share_of_bandwidth = 0;
   double optimizer_seconds = 0;  // train: shown apart
   int64_t peak_bytes = 0;        // of tensors, while the steps ran
+  int64_t predicted_bytes = 0;   // train: of the whole process (nn/accounting.h)
   int64_t parameters = 0;
   std::vector<BenchPhase> phases;  // largest first; "other" is what no kernel accounts for
 };

@@ -5,10 +5,10 @@
 
 #include "moe/base/parallel.h"
 #include "moe/base/rng.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/kernels/kernels.h"
 #include "moe/ops/attention.h"
 #include "moe/study/bench_kernels.h"
-#include "moe/kernels/cpu/ceilings.h"
 #include "moe/study/shapes.h"
 #include "moe/tensor/allocator.h"
 

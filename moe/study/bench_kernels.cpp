@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "moe/base/rng.h"
+#include "moe/kernels/cpu/ceilings.h"
 #include "moe/kernels/kernels.h"
 #include "moe/nn/init.h"
 #include "moe/optim/grad_norm.h"
 #include "moe/optim/optimizer.h"
-#include "moe/kernels/cpu/ceilings.h"
 #include "moe/study/shapes.h"
 
 namespace moe {

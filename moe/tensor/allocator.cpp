@@ -46,6 +46,8 @@ void release(std::byte* block, int64_t size) {
 
 }  // namespace
 
+int64_t storage_bytes(int64_t bytes) { return rounded(bytes); }
+
 std::shared_ptr<std::byte> allocate_storage(int64_t bytes) {
   MOE_CHECK(bytes >= 0 && bytes < (int64_t{1} << 46), "[tensor] ", bytes, " bytes asked for");
   const int64_t size = rounded(bytes);

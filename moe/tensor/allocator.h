@@ -13,6 +13,9 @@ namespace moe {
 /// has no more memory. Thread-safe. The block returns to the cache with its last owner.
 std::shared_ptr<std::byte> allocate_storage(int64_t bytes);
 
+/// How many bytes allocate_storage(bytes) takes: sizes are rounded, so that blocks fit again.
+int64_t storage_bytes(int64_t bytes);
+
 /// Gives cached free blocks back to the system.
 void release_cached_storage();
 
