@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "moe/base/parallel.h"
-#include "moe/kernels/kernels.h"
 #include "moe/kernels/cpu/ceilings.h"
+#include "moe/kernels/kernels.h"
 
 namespace moe {
 namespace {

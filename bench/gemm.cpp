@@ -15,8 +15,8 @@
 
 #include "moe/base/parallel.h"
 #include "moe/base/str.h"
-#include "moe/kernels/kernels.h"
 #include "moe/kernels/cpu/ceilings.h"
+#include "moe/kernels/kernels.h"
 
 namespace moe {
 namespace {

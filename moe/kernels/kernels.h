@@ -5,9 +5,9 @@
 //
 // Conventions: outputs first, then inputs, then numbers. Forward kernels overwrite; backward
 // kernels accumulate (+=) and go on from the value in memory; those with an `accumulate` argument
-// start from +0 when it is false, and the memory may then hold anything. A kernel allocates no tensor storage
-// (small per-thread scratch is kept between calls) and splits outputs, never a sum, over the thread
-// team. All MatViews and PanelViews of a call have the table's dtype.
+// start from +0 when it is false, and the memory may then hold anything. A kernel allocates no
+// tensor storage (small per-thread scratch is kept between calls) and splits outputs, never a sum,
+// over the thread team. All MatViews and PanelViews of a call have the table's dtype.
 #pragma once
 
 #include <cstdint>

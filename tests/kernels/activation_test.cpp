@@ -80,8 +80,7 @@ TEST(Activation, GradientsFromZeroOverwriteAndMayLieOverTheInput) {
 
       const auto gu = random_matrix(3, panel_cols(37), 2, 4), dh = random_matrix(3, 37, 1, 5);
       auto dgu = random_matrix(3, panel_cols(37), 0, 6), over = gu;
-      for (int64_t r = 0; r < 3; ++r)
-        std::fill_n(dgu.view().row<float>(r), panel_cols(37), 0.0f);
+      for (int64_t r = 0; r < 3; ++r) std::fill_n(dgu.view().row<float>(r), panel_cols(37), 0.0f);
       k.gated_act_bwd(dgu.view(), dh.view(), gu.view(), a.kind, true);
       k.gated_act_bwd(over.view(), dh.view(), over.view(), a.kind, false);
       for (int64_t r = 0; r < 3; ++r)
