@@ -80,18 +80,12 @@ void sums_of_squares(const Block* blocks, int n_blocks, double* sums) {
   std::copy(sum, sum + n_blocks, sums);
 }
 
-}  // namespace
+void add_blocks(std::vector<Block>& blocks, const Tensor& tensor, const Piece& piece, int64_t n) {
+  for (int64_t begin = 0; begin < n; begin += kBlock)
+    blocks.push_back({&tensor, &piece, begin, std::min(n, begin + kBlock)});
+}
 
-double gradient_norm(const std::vector<Parameter>& parameters) {
-  std::vector<Block> blocks;
-  for (const Parameter& p : parameters) {
-    const Tensor& grad = p.var.grad();
-    for (const Piece& piece : p.pieces) {
-      const int64_t n = piece_shape(p, piece).numel();
-      for (int64_t begin = 0; begin < n; begin += kBlock)
-        blocks.push_back({&grad, &piece, begin, std::min(n, begin + kBlock)});
-    }
-  }
+double norm_of(const std::vector<Block>& blocks) {
   std::vector<double> sums(blocks.size());
   parallel_for(int64_t(blocks.size()), kTogether, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end;) {
@@ -111,6 +105,24 @@ double gradient_norm(const std::vector<Parameter>& parameters) {
   double total = 0;
   for (const double s : sums) total += s;
   return std::sqrt(total);
+}
+
+}  // namespace
+
+double gradient_norm(const std::vector<Parameter>& parameters) {
+  std::vector<Block> blocks;
+  for (const Parameter& p : parameters)
+    for (const Piece& piece : p.pieces)
+      add_blocks(blocks, p.var.grad(), piece, piece_shape(p, piece).numel());
+  return norm_of(blocks);
+}
+
+double piece_norm(const Tensor& stored, const Piece& piece) {
+  std::vector<Block> blocks;
+  add_blocks(
+      blocks, stored, piece,
+      stored.layout() == Layout::row_major ? stored.numel() : piece.rows * stored.shape()[-1]);
+  return norm_of(blocks);
 }
 
 double clip_factor(double norm, double max_norm) {

@@ -10,6 +10,8 @@ namespace moe {
 /// 4,096 elements of each piece in its logical row-major order, block sums added in visit order.
 /// Independent of threads and layout. Not finite if any gradient is not.
 double gradient_norm(const std::vector<Parameter>& parameters);
+/// The same of one piece of a tensor that is stored like the piece's parameter: a Frobenius norm.
+double piece_norm(const Tensor& stored, const Piece& piece);
 
 /// min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0.
 double clip_factor(double norm, double max_norm);

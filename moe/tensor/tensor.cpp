@@ -161,8 +161,9 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-// Calls f(panel offset, row-major offset) for each element of logical rows [row, row + n) of matrix
-// e.
+// Calls f(panel offset, row, column) for each element of logical rows [row, row + n) of matrix e,
+// rows counted from `row`. Where 16 rows make a whole panel, they are visited a square at a time,
+// so that both sides stay in the cache.
 template <class F>
 void for_each_element(const Tensor& weight, int64_t e, int64_t row, int64_t n, F f) {
   MOE_CHECK(
@@ -171,14 +172,24 @@ void for_each_element(const Tensor& weight, int64_t e, int64_t row, int64_t n, F
   const int64_t cols = weight.shape()[-1];
   if (weight.layout() == Layout::row_major) {
     const int64_t base = (e * weight.shape()[-2] + row) * cols;
-    for (int64_t i = 0; i < n * cols; ++i) f(base + i, i);
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t c = 0; c < cols; ++c) f(base + r * cols + c, r, c);
     return;
   }
   const PanelMap map = weight.panel_map();
   const int64_t base = e * map.stored_numel();
-  for (int64_t r = 0; r < n; ++r) {
-    const int64_t start = base + map.offset(row + r, 0);
-    for (int64_t c = 0; c < cols; ++c) f(start + c * 16, r * cols + c);
+  for (int64_t r = 0; r < n;) {
+    const int64_t start = base + map.offset(row + r, 0), stored = map.stored_row(row + r);
+    if (stored % 16 == 0 && r + 16 <= n && map.stored_row(row + r + 15) == stored + 15) {
+      for (int64_t c0 = 0; c0 < cols; c0 += 16)
+        for (int64_t lane = 0; lane < 16; ++lane)
+          for (int64_t c = c0; c < std::min(cols, c0 + 16); ++c)
+            f(start + c * 16 + lane, r + lane, c);
+      r += 16;
+      continue;
+    }
+    for (int64_t c = 0; c < cols; ++c) f(start + c * 16, r, c);
+    r += 1;
   }
 }
 
@@ -186,14 +197,18 @@ template <class T>
 void copy_out(const Tensor& weight, int64_t e, int64_t row, int64_t n, const Tensor& out) {
   const T* from = reinterpret_cast<const T*>(weight.raw());
   T* to = reinterpret_cast<T*>(out.raw());
-  for_each_element(weight, e, row, n, [=](int64_t p, int64_t r) { to[r] = from[p]; });
+  const int64_t cols = weight.shape()[-1];
+  for_each_element(weight, e, row, n,
+                   [=](int64_t p, int64_t r, int64_t c) { to[r * cols + c] = from[p]; });
 }
 
 template <class T>
 void copy_in(const Tensor& weight, int64_t e, int64_t row, int64_t n, const Tensor& in) {
   T* to = reinterpret_cast<T*>(weight.raw());
   const T* from = reinterpret_cast<const T*>(in.raw());
-  for_each_element(weight, e, row, n, [=](int64_t p, int64_t r) { to[p] = from[r]; });
+  const int64_t cols = weight.shape()[-1];
+  for_each_element(weight, e, row, n,
+                   [=](int64_t p, int64_t r, int64_t c) { to[p] = from[r * cols + c]; });
 }
 
 }  // namespace
