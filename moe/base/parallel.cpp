@@ -42,7 +42,7 @@ constexpr int64_t kPiecesPerThread = 4;
 
 /// Place of this thread in the team; 0 for every thread that is no worker.
 thread_local int thread_index = 0;
-thread_local bool inside_parallel_for = false;
+thread_local bool in_range = false;
 
 /// Waits until counter differs from `old`; returns the new value.
 uint32_t wait_for_change(const std::atomic<uint32_t>& counter, uint32_t old) {
@@ -130,7 +130,7 @@ class Team {
   }
 
   void run_pieces(int thread) {
-    inside_parallel_for = true;
+    in_range = true;
     for (int i = 0; i < n_threads_; ++i) {
       Share& share = shares_[size_t((thread + i) % n_threads_)];
       for (int64_t p; share.next.load(std::memory_order_relaxed) < share.n_pieces &&
@@ -142,7 +142,7 @@ class Team {
         run_blocks(first, first + each + (p < more ? 1 : 0), thread);
       }
     }
-    inside_parallel_for = false;
+    in_range = false;
   }
 
   void run_blocks(int64_t first, int64_t last, int thread) {
@@ -216,12 +216,13 @@ void set_threads(int n) {
 
 int n_threads() { return the_team().n_threads; }
 
+bool inside_parallel_for() { return in_range; }
+
 void detail::run_parallel(int64_t n, int64_t grain, RangeFn fn, void* context) {
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
   TheTeam& the = the_team();
-  if (n <= grain || inside_parallel_for || the.n_threads == 1)
-    return fn(context, 0, n, thread_index);
+  if (n <= grain || in_range || the.n_threads == 1) return fn(context, 0, n, thread_index);
   // A second thread of the program that comes while the team is at work does its own work itself.
   const std::unique_lock lock(the.mutex, std::try_to_lock);
   if (!lock) return fn(context, 0, n, thread_index);

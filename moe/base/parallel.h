@@ -14,6 +14,9 @@ namespace moe {
 void set_threads(int n);
 int n_threads();
 
+/// Whether this thread is inside a range of a parallel_for.
+bool inside_parallel_for();
+
 namespace detail {
 using RangeFn = void (*)(void* context, int64_t begin, int64_t end, int thread);
 void run_parallel(int64_t n, int64_t grain, RangeFn fn, void* context);

@@ -11,7 +11,8 @@
 namespace moe {
 
 /// While one lives, the float32 table in use is timed. One at a time; calls must come from one
-/// thread.
+/// thread. Kernels that run inside a range of a parallel_for (Muon's) are not counted: their time
+/// is part of "other".
 class KernelTimer {
  public:
   KernelTimer();
@@ -27,6 +28,8 @@ class KernelTimer {
   /// Since the last reset, largest first; phases without calls are left out.
   std::vector<Phase> phases() const;
   void reset();
+  /// How many entries of the table are timed: all of them.
+  static int n_entries();
 
  private:
   const Kernels& original_;
