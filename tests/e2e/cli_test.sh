@@ -32,6 +32,30 @@ expect_exit 0 "$moe" logits run --ids 1,2,3 --out x.npy
 [ -s x.npy ] || fail "x.npy is missing"
 expect_exit 0 "$moe" inspect run --json
 expect_in out '"active_parameters"'
+expect_exit 0 "$moe" inspect run --memory --json
+expect_in out '"total_bytes"'
+expect_exit 0 "$moe" inspect run --memory --batch 4 --optimizer muon
+expect_in out "gradients"
+expect_exit 2 "$moe" inspect run --memory --seq-len 65
+expect_in err "max_seq_len 64"
+
+# Benchmarks: one object with the figures that were asked for.
+printf 'model: {n_layers: 1, d_model: 32, n_heads: 2, n_kv_heads: 2, head_dim: 16, moe: {n_experts: 4, d_ff: 16}}\n' >bench.yaml
+for what in train decode prefill; do
+  expect_exit 0 "$moe" bench "$what" --shape bench.yaml --steps 2 --threads 1 --json data.seq_len=64
+  expect_in out '"tokens_per_second"'
+  expect_in out '"phases"'
+done
+expect_exit 0 "$moe" bench train --shape bench.yaml --steps 1 --batch_sizes 1,2 --json data.seq_len=64
+expect_in out '"results"'
+expect_exit 0 "$moe" bench attention --shape bench.yaml --kv-heads 2,1 --impl naive,flash --json data.seq_len=64
+expect_in out '"max_difference"'
+expect_exit 2 "$moe" bench trian
+expect_in err "did you mean train"
+expect_exit 2 "$moe" bench train --batch 0
+expect_in err "--batch"
+expect_exit 2 "$moe" bench train --shape fin
+expect_in err "did you mean fine"
 expect_exit 0 "$moe" diff run run
 expect_exit 0 "$moe" train --resume run
 expect_in err "finished"
