@@ -26,11 +26,11 @@ BEGIN, END = "<!-- begin: ./run bench --update -->", "<!-- end -->"
 
 # name: (what, shape, batch, steps, flags of the peer)
 CASES = {
-    "train mixtral, batch 16": ("train", "mixtral", 16, 3, [[]]),
-    "train fine, batch 16": ("train", "fine", 16, 3, [[]]),
-    "train mixtral, batch 1": ("train", "mixtral", 1, 12, [[]]),
-    "train fine, batch 1": ("train", "fine", 1, 12, [[]]),
-    "train nanogpt, batch 16": ("train", "nanogpt", 16, 3, [[], ["--compile"]]),
+    "train mixtral batch 16": ("train", "mixtral", 16, 3, [[]]),
+    "train fine batch 16": ("train", "fine", 16, 3, [[]]),
+    "train mixtral batch 1": ("train", "mixtral", 1, 12, [[]]),
+    "train fine batch 1": ("train", "fine", 1, 12, [[]]),
+    "train nanogpt batch 16": ("train", "nanogpt", 16, 3, [[], ["--compile"]]),
     "decode mixtral": ("decode", "mixtral", 1, 0, [[]]),
     "decode fine": ("decode", "fine", 1, 0, [[]]),
 }
