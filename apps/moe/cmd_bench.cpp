@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <charconv>
+#include <fmt/format.h>
 #include <memory>
 
 #include "moe/base/error.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The demo: a small MoE model learns five subjects, sits an exam on unseen prompts, and shows which
 // expert took up which subject.
+#include <fmt/format.h>
 #include <memory>
 
 #include "moe/base/error.h"

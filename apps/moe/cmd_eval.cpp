@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <fmt/format.h>
 #include <memory>
 
 #include "moe/base/error.h"

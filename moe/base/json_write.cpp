@@ -3,6 +3,7 @@
 // has no indented form.
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <utility>
 
 #include "moe/base/json.h"
@@ -23,7 +24,7 @@ void write_double(std::string& out, double value) {
     return;
   }
   const size_t start = out.size();
-  fmt::format_to(std::back_inserter(out), "{}", value);
+  out += fmt::format("{}", value);
   if (out.find_first_of(".e", start) == std::string::npos) out += ".0";
 }
 

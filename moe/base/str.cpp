@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <utility>
 
 namespace moe {
@@ -59,6 +60,24 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 }  // namespace
+
+void TextPart::append_to(std::string& out) const {
+  switch (kind_) {
+    case Kind::text: out += text_; return;
+    case Kind::character: out += character_; return;
+    case Kind::truth: out += truth_ ? "true" : "false"; return;
+    case Kind::signed_number: out += fmt::format("{}", signed_); return;
+    case Kind::unsigned_number: out += fmt::format("{}", unsigned_); return;
+    case Kind::float_number: out += fmt::format("{}", float_); return;
+    case Kind::double_number: out += fmt::format("{}", double_); return;
+  }
+}
+
+std::string concatenate(std::initializer_list<TextPart> parts) {
+  std::string out;
+  for (const TextPart& part : parts) part.append_to(out);
+  return out;
+}
 
 std::string printable(std::string_view text, size_t max_chars) {
   std::string out;

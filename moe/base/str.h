@@ -3,7 +3,9 @@
 // valid word.
 #pragma once
 
-#include <fmt/format.h>
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,13 +13,50 @@
 
 namespace moe {
 
+/// A part of a message: text, a character, a truth value or a number, which str() turns into text.
+/// Not a template over the parts, so that the code that formats is compiled once and not in every
+/// file that reports an error.
+class TextPart {
+ public:
+  TextPart(std::string_view text) : kind_(Kind::text), text_(text) {}
+  TextPart(const std::string& text) : TextPart(std::string_view(text)) {}
+  TextPart(const char* text) : TextPart(std::string_view(text)) {}
+  TextPart(char c) : kind_(Kind::character), character_(c) {}
+  TextPart(bool b) : kind_(Kind::truth), truth_(b) {}
+  TextPart(std::signed_integral auto n) : kind_(Kind::signed_number), signed_(n) {}
+  TextPart(std::unsigned_integral auto n) : kind_(Kind::unsigned_number), unsigned_(n) {}
+  TextPart(float x) : kind_(Kind::float_number), float_(x) {}
+  TextPart(double x) : kind_(Kind::double_number), double_(x) {}
+  void append_to(std::string& out) const;
+
+ private:
+  enum class Kind {
+    text,
+    character,
+    truth,
+    signed_number,
+    unsigned_number,
+    float_number,
+    double_number
+  } kind_;
+  union {
+    std::string_view text_;
+    char character_;
+    bool truth_;
+    int64_t signed_;
+    uint64_t unsigned_;
+    float float_;
+    double double_;
+  };
+};
+
+std::string concatenate(std::initializer_list<TextPart> parts);
+
 /// The parts one after another, numbers in their shortest exact form: str("[npy] ", path, ": ", n,
 /// " bytes").
 template <class... Parts>
 std::string str(const Parts&... parts) {
-  std::string out;
-  (fmt::format_to(std::back_inserter(out), "{}", parts), ...);
-  return out;
+  return concatenate({TextPart(parts)...});
 }
 
 /// Foreign text for a one-line message: control characters and broken UTF-8 escaped as \xNN, cut at

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <fmt/format.h>
 #include <memory>
 #include <random>
 #include <unistd.h>

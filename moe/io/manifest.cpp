@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fmt/format.h>
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"

@@ -4,6 +4,7 @@
 #include "moe/io/safetensors_folder.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <utility>
 
 #include "moe/base/error.h"

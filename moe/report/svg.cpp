@@ -2,6 +2,7 @@
 #include "moe/report/svg.h"
 
 #include <cmath>
+#include <fmt/format.h>
 
 #include "moe/base/error.h"
 #include "moe/report/escape.h"

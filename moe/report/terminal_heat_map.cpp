@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "moe/base/error.h"
 #include "moe/report/heat_map.h"

@@ -2,6 +2,7 @@
 // The char tokenizer: one id per code point of the training text, in ascending order, as in
 // nanoGPT's data/shakespeare_char/prepare.py. A character that the training text did not hold has
 // no id and is an error.
+#include <fmt/format.h>
 #include <unordered_map>
 
 #include "moe/base/error.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "moe/train/run.h"
 
+#include <fmt/format.h>
+
 #include "moe/base/log.h"
 #include "moe/base/parallel.h"
 #include "moe/base/progress.h"

@@ -2,6 +2,8 @@
 // safetensors against the library that defines it, and against hostile files.
 #include "moe/io/safetensors.h"
 
+#include <fmt/format.h>
+
 #include "moe/io/checksum.h"
 #include "moe/io/safetensors_writer.h"
 

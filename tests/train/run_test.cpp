@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <numeric>
 #include <stdlib.h>
