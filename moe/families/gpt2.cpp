@@ -46,8 +46,8 @@ Family::Written write(const ModelConfig& m) {
   if (m.norm != "layer_norm" || !m.bias) return no("has LayerNorm and biases everywhere");
   if (m.position != "learned") return no("has learned positions");
   if (m.is_gated()) return no("has a plain feed-forward network");
-  if (m.qk_norm != "false" || m.layer_scale > 0 || m.sliding_window > 0 || m.attention_sink ||
-      m.attention_softcap > 0)
+  if (m.qk_norm != "false" || m.layer_scale > 0 || m.ngram_order > 0 || m.sliding_window > 0 ||
+      m.attention_sink || m.attention_softcap > 0)
     return no("has no QK norm, LayerScale, window, sink or soft-cap");
   if (m.n_kv_heads != m.n_heads || m.head_dim * m.n_heads != m.d_model)
     return no("has head_dim = n_embd / n_head and no grouped heads");

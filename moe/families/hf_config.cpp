@@ -124,6 +124,7 @@ Family::Written write_llama_like(const ModelConfig& m) {
   if (!m.is_gated()) return no("needs a gated activation");
   if (m.bias) return no("has no biases everywhere");
   if (m.layer_scale > 0) return no("has no LayerScale");
+  if (m.ngram_order > 0) return no("has no n-gram embeddings");
   if (m.attention_sink || m.attention_softcap > 0) return no("has no attention sink or soft-cap");
   JsonObject c;
   c["hidden_size"] = m.d_model;

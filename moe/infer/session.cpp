@@ -9,6 +9,14 @@ namespace moe {
 DecodeSession::DecodeSession(const TransformerLM& model, int64_t chunk_tokens)
     : model_(model), chunk_tokens_(chunk_tokens), cache_(model.config(), model.dtype()) {}
 
+int DecodeSession::add_sequence() {
+  const int sequence = cache_.add_sequence();
+  history_.resize(std::max(history_.size(), size_t(sequence) + 1));
+  history_[size_t(sequence)].assign(size_t(std::max<int64_t>(0, model_.config().ngram_order - 1)),
+                                    -1);
+  return sequence;
+}
+
 Tensor DecodeSession::feed(const std::vector<Input>& inputs) { return run(inputs, false); }
 Tensor DecodeSession::feed_all(const std::vector<Input>& inputs) { return run(inputs, true); }
 
@@ -37,7 +45,7 @@ Tensor DecodeSession::run(const std::vector<Input>& inputs, bool every_row) {
       budget -= count.back();
     }
     if (part.empty()) return out;
-    std::vector<int32_t> ids, positions, starts = {0};
+    std::vector<int32_t> ids, positions, starts = {0}, history;
     std::vector<int64_t> index;
     std::vector<int> sequences;
     std::vector<int32_t> wanted_rows;
@@ -56,6 +64,11 @@ Tensor DecodeSession::run(const std::vector<Input>& inputs, bool every_row) {
         ids.push_back(in.ids[size_t(done[i] + j)]);
         positions.push_back(int32_t(position + j));
       }
+      std::vector<int32_t>& last = history_[size_t(in.sequence)];
+      history.insert(history.end(), last.begin(), last.end());
+      const size_t n_last = last.size();
+      last.insert(last.end(), in.ids.begin() + done[i], in.ids.begin() + done[i] + count[p]);
+      last.erase(last.begin(), last.end() - int64_t(n_last));
       starts.push_back(int32_t(ids.size()));
       sequences.push_back(in.sequence);
       cache_.extend(in.sequence, count[p]);
@@ -68,6 +81,10 @@ Tensor DecodeSession::run(const std::vector<Input>& inputs, bool every_row) {
     ctx.positions_T = Tensor::from<int32_t>({T}, positions);
     ctx.sequence_starts_B1 = Tensor::from<int32_t>({int64_t(starts.size())}, starts);
     ctx.token_index_T = Tensor::from<int64_t>({T}, index);
+    if (!history.empty()) {
+      const int64_t B = int64_t(part.size());
+      ctx.history_BH = Tensor::from<int32_t>({B, int64_t(history.size()) / B}, history);
+    }
     ctx.kv = &view;
     const LmOutput hidden = model_(ctx);
     if (wanted_rows.empty()) continue;

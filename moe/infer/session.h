@@ -20,7 +20,7 @@ class DecodeSession {
     int sequence;
     std::vector<int32_t> ids;  // at least one
   };
-  int add_sequence() { return cache_.add_sequence(); }
+  int add_sequence();
   void release(int sequence) { cache_.release(sequence); }
   int64_t length(int sequence) const { return cache_.length(sequence); }
 
@@ -34,6 +34,7 @@ class DecodeSession {
   const TransformerLM& model_;
   int64_t chunk_tokens_;
   KvCache cache_;
+  std::vector<std::vector<int32_t>> history_;  // [sequence]: its last tokens, for n-grams
 };
 
 }  // namespace moe

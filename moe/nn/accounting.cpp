@@ -38,7 +38,9 @@ ParameterCount count_parameters(const ModelConfig& c) {
 
   const Size tables =
       matrix(V, D) + (c.position == "learned" ? matrix(double(c.max_seq_len), D) : Size{});
-  Size shared = tables + norm;  // outside the blocks
+  const Size ngrams =
+      c.ngram_order > 1 ? vector(double(c.ngram_order - 1) * double(c.ngram_buckets) * D) : Size{};
+  Size shared = tables + ngrams + norm;  // outside the blocks
   if (!c.tie_embeddings) shared = shared + matrix(V, D);
   if (c.position == "t5") shared = shared + vector(double(c.relative_buckets) * H);
   Size block = linear((H + 2 * G) * A, D, qkv_bias) + linear(D, H * A, o_bias) + norm * 2;
@@ -66,7 +68,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
   }
   return {.total = total.numbers,
           .active = active.numbers,
-          .embedding = tables.numbers,
+          .embedding = tables.numbers + ngrams.numbers,
           .stored = total.stored};
 }
 
@@ -162,6 +164,7 @@ std::vector<MemoryPart> training_memory(const ModelConfig& c, int64_t sequences,
   head.add(T, D, 2);  // the last stream and its norm
   head.add(T, V);
   gradients.add(V16, D, 2);  // embedding and head, tied or not: one for each use
+  if (c.ngram_order > 1) gradients.add(double(c.ngram_order - 1) * double(c.ngram_buckets), D);
   if (c.position == "learned") gradients.add(std::ceil(double(c.max_seq_len) / 16) * 16, D);
 
   // Most blocks of each size in use at once: forward layer by layer, then backward, where a

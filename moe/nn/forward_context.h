@@ -25,7 +25,9 @@ struct ForwardContext {
   Tensor sequence_starts_B1;  // i32: rows of sequence b are [starts[b], starts[b + 1])
   Tensor token_index_T;  // i64: place in the step's token stream; keys the random draws whatever
                          // the batch split
-  Tensor valid_T;        // u8, 0 = padding that no router counts; null: all valid
+  Tensor history_BH;  // i32: the H tokens before each sequence's first row, latest last, -1 where
+                      // there is none; null: all sequences begin here
+  Tensor valid_T;     // u8, 0 = padding that no router counts; null: all valid
   const KvView* kv = nullptr;  // null: whole sequences from position 0
   int layer = 0;
   Var previous_router_logits_TE;  // null in the first MoE layer

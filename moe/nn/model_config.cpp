@@ -76,6 +76,11 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
   t.choice("model.qk_norm", c.qk_norm, {"true", "false", "per_row"},
            "RMSNorm on queries and keys: per head, off, or over the whole row");
   t.boolean("model.tie_embeddings", c.tie_embeddings, "the output head is the embedding table");
+  t.integer(
+      "model.ngram_order", c.ngram_order, 0, 16,
+      "n-gram hash embeddings: a learned row for each n-gram of 2 to this many tokens; 0: none");
+  t.integer("model.ngram_buckets", c.ngram_buckets, 1, int64_t{1} << 24,
+            "rows of the table of one n-gram order");
   t.number("model.layer_scale", c.layer_scale, 0, 1,
            "initial value of a learned scale on each branch's output; 0: none");
   t.number("model.dropout", c.dropout, 0, 0.999, "dropout rate on the embedding and each branch");
@@ -165,6 +170,12 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
                 c.rope_scaling.high_freq_factor > c.rope_scaling.low_freq_factor,
             "[config] model.rope_scaling.high_freq_factor is ", c.rope_scaling.high_freq_factor,
             "; it must exceed low_freq_factor ", c.rope_scaling.low_freq_factor);
+  MOE_CHECK(c.ngram_order != 1,
+            "[config] model.ngram_order is 1, which is the token table itself; use 0 (none) or 2 "
+            "and more");
+  MOE_CHECK(c.ngram_order < 2 || (c.ngram_order - 1) * c.ngram_buckets < int64_t{1} << 31,
+            "[config] model.ngram_buckets ", c.ngram_buckets, " for ", c.ngram_order - 1,
+            " orders is more than 2^31 rows");
   std::vector<bool> is_moe(size_t(c.n_layers), false);
   if (c.has_moe) {
     const MoeConfig& m = c.moe;

@@ -11,6 +11,7 @@ TransformerLM::TransformerLM(const ModelConfig& config, DType dtype)
     : config_(config),
       dtype_(dtype),
       layers_(resolve_layers(config)),
+      ngrams_(config, dtype),
       final_norm_(config, config.d_model, dtype) {
   MOE_CHECK(config.vocab_size > 0, "[model] vocab_size is not set");
   const ModelConfig& c = config_;
@@ -35,6 +36,7 @@ LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residual
     MOE_CHECK(p >= 0 && p < config_.max_seq_len, "[model] position ", p, " is beyond max_seq_len ",
               config_.max_seq_len, "; shorten the input");
   Var x_TD = ops::embedding(ctx.token_ids_T, embedding_VD_);
+  if (ngrams_) x_TD = ngrams_.add_to(x_TD, ctx);
   if (position_PD_) x_TD = ops::add(x_TD, ops::embedding(ctx.positions_T, position_PD_));
   if (sinusoids_PD_) {
     Tensor rows_TD = Tensor::empty(x_TD.shape(), dtype_);
@@ -81,6 +83,7 @@ void TransformerLM::visit(const Visitor& v) const {
   Parameter embedding = table("model.embed_tokens.weight", embedding_VD_, Role::embedding);
   if (config_.tie_embeddings) embedding.other_uses.push_back(head_VD_);
   v.parameter(embedding);
+  if (ngrams_) ngrams_.visit(v.at("model"));
   if (position_PD_)
     v.parameter(table("model.embed_positions.weight", position_PD_, Role::embedding));
   if (shared_.t5_table_UH) {

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "moe/nn/ngram_embedding.h"
 #include "moe/nn/transformer_block.h"
 
 namespace moe {
@@ -53,7 +54,8 @@ class TransformerLM {
   DType dtype_;
   std::vector<LayerConfig> layers_;
   Var embedding_VD_, head_VD_;  // tied: two uses of one table
-  Var position_PD_;             // learned
+  NgramEmbedding ngrams_;
+  Var position_PD_;  // learned
   PositionTable sinusoids_PD_;
   SharedPositions shared_;
   std::vector<TransformerBlock> blocks_;

@@ -13,7 +13,6 @@ namespace moe {
 namespace {
 
 constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315, kEps = 1e-7;
-constexpr int kSteps = 5;
 
 // The matrix, or its transpose where that is taller: z [long side, short side], row-major. Panels
 // of a wide matrix are pieces of the rows of its transpose.
@@ -63,7 +62,7 @@ void blend(const Tensor& out, double p, const Tensor& x, double q, const Tensor&
 
 // In place, z [m, n] with m >= n, its norm known. With x = z^T: A = x x^T = z^T z is an outer
 // product over the rows of z, and (A x)^T = z A.
-void newton_schulz(const Tensor& z, double norm) {
+void newton_schulz(const Tensor& z, double norm, int64_t iterations) {
   const int64_t m = z.size(0), n = z.size(1);
   const DType dtype = z.dtype();
   const Kernels& k = kernels(dtype);
@@ -73,7 +72,7 @@ void newton_schulz(const Tensor& z, double norm) {
                a = Tensor::empty({n, n}, dtype), b = Tensor::empty({n, n}, dtype),
                y = Tensor::empty({m, n}, dtype);
   k.scale(z.view(), z.view(), 1.0 / (norm + kEps));
-  for (int i = 0; i < kSteps; ++i) {
+  for (int64_t i = 0; i < iterations; ++i) {
     k.grouped_gemm_dw({.y = z.view(),
                        .x = z.view(),
                        .w = panels.panels(),
@@ -131,17 +130,17 @@ MatView flat(const Tensor& t) {
 
 }  // namespace
 
-Tensor orthogonalize(const Tensor& matrix) {
+Tensor orthogonalize(const Tensor& matrix, int64_t iterations) {
   const Piece whole{.name = "", .rows = matrix.numel(), .is_vector = true};
   const Tensor z = is_tall(matrix) ? matrix.clone() : transposed(matrix);
-  newton_schulz(z, piece_norm(matrix, whole));
+  newton_schulz(z, piece_norm(matrix, whole), iterations);
   return is_tall(matrix) ? z : transposed(z);
 }
 
 void muon_update(const Tensor& w, const Tensor& buf, const Tensor& grad, const MuonStep& s) {
   const Tensor direction = Tensor::empty(grad.shape(), grad.dtype());
   momentum_step(direction.view(), buf.view(), grad.view(), s);
-  weight_step(w.view(), orthogonalize(direction).view(),
+  weight_step(w.view(), orthogonalize(direction, s.iterations).view(),
               update_scale(s, double(w.size(0)), double(w.size(1))), s);
 }
 
@@ -180,7 +179,8 @@ void MuonOptimizer::step(double lr, double grad_scale) {
                       .momentum = config_.momentum,
                       .weight_decay = config_.weight_decay,
                       .grad_scale = grad_scale,
-                      .nesterov = uses_nesterov(config_)};
+                      .nesterov = uses_nesterov(config_),
+                      .iterations = config_.muon_steps};
   // What acts on single numbers acts on whole parameters as they are stored; only the directions
   // are taken apart into matrices. Those are split over the threads whole: each is too small to be
   // split well itself.
@@ -200,7 +200,7 @@ void MuonOptimizer::step(double lr, double grad_scale) {
   parallel_for(int64_t(jobs.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {
       const auto [stored, piece] = jobs[size_t(j)];
-      write_piece(*stored, *piece, orthogonalize(read_piece(*stored, *piece)));
+      write_piece(*stored, *piece, orthogonalize(read_piece(*stored, *piece), s.iterations));
     }
   });
   for (size_t i = 0; i < matrices_.size(); ++i) {

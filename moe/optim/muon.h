@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Muon (Jordan et al. 2024): momentum, then an approximate orthogonalisation of each logical matrix
-// (q, k, v, gate, up and every expert apart) by five Newton-Schulz steps. The rest of the
+// (q, k, v, gate, up and every expert apart) by some (five) Newton-Schulz steps. The rest of the
 // parameters is AdamW's. Products are GEMM chains in the parameter's own type, the Frobenius norm
 // follows the gradient-norm rule (docs/NUMERICS.md).
 #pragma once
@@ -12,6 +12,7 @@ namespace moe {
 struct MuonStep {
   double lr, momentum, weight_decay, grad_scale;
   bool nesterov = true;
+  int64_t iterations = 5;       // of Newton-Schulz
   bool match_rms_adamw = true;  // scale 0.2 sqrt(max(rows, cols)), so that AdamW's lr and decay
                                 // carry over; else sqrt(max(1, rows / cols))
 };
@@ -19,9 +20,9 @@ struct MuonStep {
 /// - lr * scale * orthogonalise(..).
 void muon_update(const Tensor& w, const Tensor& buf, const Tensor& grad, const MuonStep& step);
 
-/// Newton-Schulz iteration: x / |x|, then 5 times x <- a x + (b A + c A A) x with A = x x^T, on the
+/// Newton-Schulz: x / |x|, then in each iteration x <- a x + (b A + c A A) x with A = x x^T, on the
 /// smaller side. Row-major, any floating type.
-Tensor orthogonalize(const Tensor& matrix);
+Tensor orthogonalize(const Tensor& matrix, int64_t iterations = 5);
 
 class MuonOptimizer final : public Optimizer {
  public:

@@ -14,6 +14,7 @@ void add_optim_keys(ConfigTable& t, OptimConfig& c) {
   t.numbers("optim.betas", c.betas, 2, 0, 0.9999999, "AdamW: decay of the first and second moment");
   t.number("optim.eps", c.eps, 0, 1, "AdamW: added to the root of the second moment");
   t.number("optim.momentum", c.momentum, 0, 0.9999999, "sgd, muon: momentum");
+  t.integer("optim.muon_steps", c.muon_steps, 1, 20, "muon: Newton-Schulz iterations of a step");
   t.choice("optim.nesterov", c.nesterov, {"auto", "true", "false"},
            "sgd, muon: Nesterov's form of momentum; auto: on for muon, off for sgd");
   t.number("optim.weight_decay", c.weight_decay, 0, 1e6,

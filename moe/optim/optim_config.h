@@ -13,6 +13,7 @@ struct OptimConfig {
   double lr = 1e-3;
   std::vector<double> betas = {0.9, 0.95};
   double eps = 1e-8, momentum = 0.95;
+  int64_t muon_steps = 5;
   std::string nesterov = "auto";  // muon, sgd; auto: PyTorch's default of each
   double weight_decay = 0.1, l1 = 0, grad_clip = 1;
   std::string schedule = "cosine";  // constant | linear | cosine | wsd

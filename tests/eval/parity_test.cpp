@@ -56,6 +56,20 @@ TEST(Parity, EveryOtherBlockOption) {
   EXPECT_EQ(parity_of(c).first_difference, "");
 }
 
+TEST(Parity, NgramEmbeddingsAcrossCutsOfTheirSequence) {
+  ModelConfig c = tiny(true);
+  c.ngram_order = 4;
+  c.ngram_buckets = 50;
+  const TransformerLM model(c);
+  initialize(model, 3);
+  for (const Parameter& p : model.parameters())
+    if (ends_with(p.name, "embed_ngrams.weight")) {
+      const std::span<float> w = p.var.value().data<float>();
+      for (size_t i = 0; i < w.size(); ++i) w[i] = 0.01f * float(int64_t(i % 17) - 8);
+    }
+  EXPECT_EQ(check_parity(model, all_f32_tables(), 1).first_difference, "");
+}
+
 // A sum that is one step off for batches only.
 void wrong_add(MatView y, MatView a, MatView b) {
   ref_kernels<float>().add(y, a, b);

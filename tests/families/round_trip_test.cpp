@@ -240,6 +240,10 @@ TEST(OwnModels, WhatNoFamilyExpressesIsWrittenAsMoeCppAndReadsBackEqual) {
     add(small_moe(), [&](ModelConfig& c) { c.position = position; });
   add(small_moe(), [](ModelConfig& c) { c.moe.n_shared_experts = 2; });
   add(small_moe(), [](ModelConfig& c) {
+    c.ngram_order = 3;
+    c.ngram_buckets = 10;
+  });
+  add(small_moe(), [](ModelConfig& c) {
     c.moe.n_shared_experts = 1;
     c.moe.shared_d_ff = 7;
     c.moe.shared_gate = true;

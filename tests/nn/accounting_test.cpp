@@ -121,6 +121,10 @@ TEST(CountParameters, AgreesWithTheModules) {
     add(from, [](ModelConfig& c) { c.mlp_bias = true; });
     add(from, [](ModelConfig& c) { c.attention_sink = true; });
     add(from, [](ModelConfig& c) { c.layer_scale = 0.5; });
+    add(from, [](ModelConfig& c) {
+      c.ngram_order = 4;
+      c.ngram_buckets = 21;
+    });
   }
   add(moe, [](ModelConfig& c) { c.moe.layers = "every:2"; });
   add(moe, [](ModelConfig& c) { c.moe.n_shared_experts = 2; });

@@ -124,6 +124,13 @@ TEST(ModelGradient, EveryPositionKind) {
   }
 }
 
+TEST(ModelGradient, NgramEmbeddingsWithFewBuckets) {
+  ModelConfig c = tiny();
+  c.ngram_order = 3;
+  c.ngram_buckets = 5;  // so that n-grams share rows
+  check_gradients(c);
+}
+
 TEST(ModelGradient, WindowSinkSoftCapAndLayerScale) {
   ModelConfig c = tiny();
   c.sliding_window = 3;
