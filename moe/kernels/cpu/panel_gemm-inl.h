@@ -296,17 +296,18 @@ HWY_INLINE void transpose_16x16(const float* from, float* to) {
 inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t s0, int64_t s1,
                                              Rows dy, float* dx, int64_t dx_stride, int64_t r0,
                                              int64_t r1, int64_t k0, int64_t k1, bool accumulate) {
-  // 1024 stored rows at a time: the transposed tile (128 KiB) and 128 rows of dy (512 KiB) fit L2;
-  // transposing, which costs as much as 8 rows of products, is shared by 128; shorter chunks store
-  // and load the chains more often.
-  constexpr int64_t kMaxChunk = 1024, kRowBlock = 128;
+  // 512 stored rows at a time: the transposed tile (64 KiB) and 256 rows of dy (512 KiB) fit L2;
+  // transposing, which costs as much as 8 rows of products, is shared by 256 and more; shorter
+  // chunks store and load the chains more often.
+  constexpr int64_t kMaxChunk = 512, kBlock = 131072;
+  const int64_t row_block = kBlock / std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16);
   const int64_t stride =
       std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16) * 16;  // of the transposed panels
   float* panels = thread_scratch(stride * kTilePanels);
   HWY_ALIGN float edge[256] = {};
   for (int64_t chunk = s0; chunk < s1; chunk += kMaxChunk) {
     const int64_t n = std::min(kMaxChunk, s1 - chunk);
-    for (int64_t block = r0; block < r1; block += kRowBlock)
+    for (int64_t block = r0; block < r1; block += row_block)
       for (int64_t k = k0; k < k1; k += 16 * kTilePanels) {
         const int64_t n_panels = std::min<int64_t>(kTilePanels, (k1 - k + 15) / 16);
         for (int64_t s = 0; s < n; s += 16)
@@ -326,7 +327,7 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
                   .out_stride = dx_stride,
                   .cols = k1 - k,
                   .accumulate = accumulate || chunk > s0},
-                 block, std::min(r1, block + kRowBlock), 0, n_panels);
+                 block, std::min(r1, block + row_block), 0, n_panels);
       }
   }
 }

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// A warm training step takes all its tensors from blocks that earlier steps gave back.
+#include <gtest/gtest.h>
+
+#include "moe/nn/init.h"
+#include "moe/tensor/allocator.h"
+#include "moe/tensor/tensor.h"
+#include "moe/train/trainer.h"
+
+namespace moe {
+namespace {
+
+// Windows of one length: with another number of tokens a step may need a block of another size.
+class SameLength final : public Windows {
+ public:
+  int64_t count() const override { return 1000; }
+  void append(int64_t w, int64_t first_token_index, Batch& batch) const override {
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < 65; ++i) ids.push_back(int32_t((w * 31 + i * i) % 50));
+    append_sequence(batch, ids, first_token_index, Batch::kNoSubject);
+  }
+};
+
+TEST(WarmStep, AsksTheSystemForNoStorage) {
+  for (const char* optimizer : {"adamw", "muon", "sgd"}) {
+    SCOPED_TRACE(optimizer);
+    RunConfig config = read_run_config(
+        {.file = "",
+         .overrides = {"model.n_layers=2", "model.d_model=48", "model.n_heads=2",
+                       "model.n_kv_heads=2", "model.head_dim=24", "model.max_seq_len=64",
+                       "model.moe.n_experts=4", "model.moe.d_ff=32", "data.seq_len=64",
+                       "train.batch_size=4", "train.grad_accum=2", "optim.ema=0.9",
+                       std::string("optim.name=") + optimizer}});
+    Dataset data;
+    data.train = std::make_shared<SameLength>();
+    config.model.vocab_size = data.vocab_size = 50;
+    TransformerLM model(config.model);
+    initialize(model, 1);
+    Trainer trainer(config, data, model);
+    for (int i = 0; i < 3; ++i) trainer.step();
+    const int64_t before = tensor_system_allocations();
+    for (int i = 0; i < 5; ++i) trainer.step();
+    EXPECT_EQ(tensor_system_allocations(), before);
+  }
+}
+
+}  // namespace
+}  // namespace moe
