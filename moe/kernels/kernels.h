@@ -169,6 +169,9 @@ struct Kernels {
   void (*act_bwd)(MatView dx, MatView dy, MatView x, Activation, bool accumulate);
   void (*gated_act_fwd)(MatView h_RF, MatView gu, Activation);
   void (*gated_act_bwd)(MatView dgu, MatView dh_RF, MatView gu, Activation, bool accumulate);
+  // Gradient and, once more, the value, in one pass: x becomes dx (gu dgu) and dy becomes y (dh h).
+  void (*act_bwd_and_fwd)(MatView x, MatView dy, Activation);
+  void (*gated_act_bwd_and_fwd)(MatView gu, MatView dh_RF, Activation);
 
   // ---- softmax and loss
   // ------------------------------------------------------------------------------------------------

@@ -36,16 +36,11 @@ Var feed_forward(const Var& x, const Tensor& offsets_E1, const Tensor& token_R,
   return record(
       "feed_forward", y_RD, {x, w.up, w.up_bias, w.down, w.down_bias}, [=](const Tensor& dy) {
         const Kernels& kb = kernels(dy.dtype());
-        Tensor h = Tensor::empty({R, w.d_ff}, dy.dtype());
-        activate(kb, w, h, up);
-        grouped_linear_bwd_weights(kb, dy, h, w.down, w.down_bias, offsets_E1);
-        const Tensor& dh = h;  // the activation has been used for the last time
+        const Tensor dh = Tensor::empty({R, w.d_ff}, dy.dtype());
         grouped_linear_bwd_input(kb, dh, false, dy, w.down, offsets_E1);
-        if (w.gated)
-          kb.gated_act_bwd(up.view(), dh.view(), up.view(), w.kind, false);
-        else
-          kb.act_bwd(up.view(), dh.view(), up.view(), w.kind, false);
-        const Tensor& dup = up;  // this record is the only owner
+        (w.gated ? kb.gated_act_bwd_and_fwd : kb.act_bwd_and_fwd)(up.view(), dh.view(), w.kind);
+        const Tensor &dup = up, &h = dh;  // in place: this record is the only owner
+        grouped_linear_bwd_weights(kb, dy, h, w.down, w.down_bias, offsets_E1);
         grouped_linear_bwd_weights(kb, dup, x.value(), w.up, w.up_bias, offsets_E1, token_R);
         if (!wants_grad(x)) return;
         if (!token_R) {

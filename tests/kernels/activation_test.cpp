@@ -29,6 +29,7 @@ void activations_equal_reference(const Shape2& s) {
         [&](const Kernels& k, const std::vector<MatView>& v) {
           k.act_fwd(v[0], v[1], a.kind);
           k.act_bwd(v[3], v[2], v[1], a.kind, true);
+          k.act_bwd_and_fwd(v[1], v[2], a.kind);
         });
   }
 }
@@ -43,6 +44,7 @@ void gated_activations_equal_reference(const Shape2& s) {
         [&](const Kernels& k, const std::vector<MatView>& v) {
           k.gated_act_fwd(v[0], v[1], a.kind);
           k.gated_act_bwd(v[3], v[2], v[1], a.kind, true);
+          k.gated_act_bwd_and_fwd(v[1], v[2], a.kind);
         });
   }
 }
@@ -86,6 +88,30 @@ TEST(Activation, GradientsFromZeroOverwriteAndMayLieOverTheInput) {
       for (int64_t r = 0; r < 3; ++r)
         for (int64_t c = 0; c < panel_cols(37); ++c)
           ASSERT_EQ(over.at(r, c), dgu.at(r, c)) << a.name << ", pads are 0";
+    }
+  };
+  check(ref_kernels<float>());
+  for_each_table(check);
+}
+
+TEST(Activation, GradientAndValueInOnePassHaveTheBitsOfTwo) {
+  const auto check = [](const Kernels& k) {
+    for (const Named& a : kActivations) {
+      const auto x = random_matrix(3, 37, 2, 1), dy = random_matrix(3, 37, 1, 2);
+      auto dx = x, y = dy, dx_want = x, y_want = dy;
+      k.act_bwd(dx_want.view(), dy.view(), x.view(), a.kind, false);
+      k.act_fwd(y_want.view(), x.view(), a.kind);
+      k.act_bwd_and_fwd(dx.view(), y.view(), a.kind);
+      expect_same(dx.numbers, dx_want.numbers, a.name);
+      expect_same(y.numbers, y_want.numbers, a.name);
+
+      const auto gu = random_matrix(3, panel_cols(37), 2, 4), dh = random_matrix(3, 37, 1, 5);
+      auto dgu = gu, h = dh, dgu_want = gu, h_want = dh;
+      k.gated_act_bwd(dgu_want.view(), dh.view(), gu.view(), a.kind, false);
+      k.gated_act_fwd(h_want.view(), gu.view(), a.kind);
+      k.gated_act_bwd_and_fwd(dgu.view(), h.view(), a.kind);
+      expect_same(dgu.numbers, dgu_want.numbers, a.name);
+      expect_same(h.numbers, h_want.numbers, a.name);
     }
   };
   check(ref_kernels<float>());

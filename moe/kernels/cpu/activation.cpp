@@ -95,6 +95,15 @@ HWY_INLINE void for_each_gate(int64_t columns, F f) {
   for_each_vector(0, columns, [&](auto at) HWY_ATTR { f(at, at.shifted(at.i / 16 * 16)); });
 }
 
+// The columns of the last pair of panels that hold no gate and no partner become 0.
+void clear_pads(float* gu_row, int64_t columns) {
+  const int64_t tail = columns % 16;
+  if (tail == 0) return;
+  float* last = gu_row + columns / 16 * 32;
+  std::fill(last + tail, last + 16, 0.0f);
+  std::fill(last + 16 + tail, last + 32, 0.0f);
+}
+
 void gated_act_fwd(MatView h_RF, MatView gu, Activation kind) {
   with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
     for_row_ranges(h_RF.rows, h_RF.cols, [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -124,11 +133,39 @@ void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind, bool
           gate.store(hn::MulAdd(hn::Mul(dh, up.load(in)), f.slope, old_gate), din);
           up.store(hn::MulAdd(dh, f.value, old_up), din);
         });
-        if (const int64_t tail = dh_RF.cols % 16; tail > 0 && !accumulate) {  // pads
-          float* last = din + (dh_RF.cols / 16) * 32;
-          std::fill(last + tail, last + 16, 0.0f);
-          std::fill(last + 16 + tail, last + 32, 0.0f);
-        }
+        if (!accumulate) clear_pads(din, dh_RF.cols);
+      }
+    });
+  });
+}
+
+void act_bwd_and_fwd(MatView x, MatView dy, Activation kind) {
+  with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
+    for_element_ranges({x, dy}, [&](int64_t row, int64_t begin, int64_t end) HWY_ATTR {
+      float *x_row = x.row<float>(row), *dy_row = dy.row<float>(row);
+      for_each_vector(begin, end, [&](auto at) HWY_ATTR {
+        const ValueAndSlope f = activate<kKind>(at.load(x_row));
+        at.store(hn::MulAdd(at.load(dy_row), f.slope, hn::Zero(F32())), x_row);
+        at.store(f.value, dy_row);
+      });
+    });
+  });
+}
+
+void gated_act_bwd_and_fwd(MatView gu, MatView dh_RF, Activation kind) {
+  with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
+    for_row_ranges(dh_RF.rows, dh_RF.cols, [&](int64_t begin, int64_t end) HWY_ATTR {
+      for (int64_t r = begin; r < end; ++r) {
+        float *dh_row = dh_RF.row<float>(r), *gu_row = gu.row<float>(r);
+        for_each_gate(dh_RF.cols, [&](auto at, auto gate) HWY_ATTR {
+          const auto up = gate.shifted(16);
+          const F32Vec dh = at.load(dh_row), u = up.load(gu_row), zero = hn::Zero(F32());
+          const ValueAndSlope f = activate<kKind>(gate.load(gu_row));
+          gate.store(hn::MulAdd(hn::Mul(dh, u), f.slope, zero), gu_row);
+          up.store(hn::MulAdd(dh, f.value, zero), gu_row);
+          at.store(hn::Mul(f.value, u), dh_row);
+        });
+        clear_pads(gu_row, dh_RF.cols);
       }
     });
   });
@@ -141,6 +178,8 @@ void install_activation(Kernels& k) {
   k.act_bwd = act_bwd;
   k.gated_act_fwd = gated_act_fwd;
   k.gated_act_bwd = gated_act_bwd;
+  k.act_bwd_and_fwd = act_bwd_and_fwd;
+  k.gated_act_bwd_and_fwd = gated_act_bwd_and_fwd;
 }
 
 }  // namespace moe::HWY_NAMESPACE

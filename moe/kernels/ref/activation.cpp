@@ -88,6 +88,33 @@ void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind, bool
       dgu.row<T>(r)[gate_column(i)] = dgu.row<T>(r)[gate_column(i) + 16] = T(0);
 }
 
+template <class T>
+void act_bwd_and_fwd(MatView x, MatView dy, Activation kind) {
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (int64_t i = 0; i < x.cols; ++i) {
+      const ValueAndSlope<T> f = activate(x.at<T>(t, i), kind);
+      x.at<T>(t, i) = std::fma(dy.at<T>(t, i), f.slope, T(0));
+      dy.at<T>(t, i) = f.value;
+    }
+}
+
+template <class T>
+void gated_act_bwd_and_fwd(MatView gu, MatView dh_RF, Activation kind) {
+  for (int64_t r = 0; r < dh_RF.rows; ++r) {
+    T* row = gu.row<T>(r);
+    for (int64_t i = 0; i < dh_RF.cols; ++i) {
+      T &gate = row[gate_column(i)], &up = row[gate_column(i) + 16], &dh = dh_RF.at<T>(r, i);
+      const ValueAndSlope<T> f = activate(gate, kind);
+      const T h = f.value * up;
+      gate = std::fma(dh * up, f.slope, T(0));
+      up = std::fma(dh, f.value, T(0));
+      dh = h;
+    }
+    for (int64_t i = dh_RF.cols; i < gu.cols / 2; ++i)  // pads
+      row[gate_column(i)] = row[gate_column(i) + 16] = T(0);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -96,6 +123,8 @@ void install_activation(Kernels& k) {
   k.act_bwd = act_bwd<T>;
   k.gated_act_fwd = gated_act_fwd<T>;
   k.gated_act_bwd = gated_act_bwd<T>;
+  k.act_bwd_and_fwd = act_bwd_and_fwd<T>;
+  k.gated_act_bwd_and_fwd = gated_act_bwd_and_fwd<T>;
 }
 template void install_activation<float>(Kernels&);
 template void install_activation<double>(Kernels&);
