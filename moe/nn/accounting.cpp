@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "moe/ops/feed_forward.h"
 #include "moe/tensor/allocator.h"
 
 namespace moe {
@@ -124,10 +125,11 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   b.gradients.add(up16(qkv), D);
   b.gradients.add(up16(D), H * A);
   const auto network = [&](double rows, double F, double E, bool in_experts) {
-    b.feed_forward.add(rows, up16(F) * wide);
-    b.forward.add(rows, F);
+    const double hidden = double(ops::padded_columns(int64_t(F)));
+    b.feed_forward.add(rows, double(ops::padded_columns(int64_t(up16(F) * wide))));
+    b.forward.add(rows, hidden);
     b.forward.add(rows, D);
-    b.backward.add(rows, F);
+    b.backward.add(rows, hidden);
     if (in_experts) b.backward.add(rows, D, 2);
     b.gradients.add(E * up16(F) * wide, D);
     b.gradients.add(E * up16(D), F);

@@ -23,4 +23,8 @@ struct FeedForwardWeights {
 Var feed_forward(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
                  const FeedForwardWeights& weights);
 
+/// Floats that a row of the op's own matrices takes in memory. Rows of a power of two would lie in
+/// the same few sets of the cache, where a tile's rows push one another out.
+int64_t padded_columns(int64_t columns);
+
 }  // namespace moe::ops

@@ -12,33 +12,32 @@ MatView bias_view(const Tensor& bias) {
 
 }  // namespace
 
-void grouped_linear_fwd(const Kernels& k, const Tensor& y, const Tensor& x, const Var& w,
+void grouped_linear_fwd(const Kernels& k, const MatView& y, const MatView& x, const Var& w,
                         const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R) {
   const PanelView panels = w.value().panels();
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
-  MOE_CHECK(x.size(-1) == panels.map.cols, "[grouped_linear] x is ", x.shape().text(),
-            ", the weight ", w.shape().text());
+  MOE_CHECK(x.cols == panels.map.cols, "[grouped_linear] x is [", x.rows, ", ", x.cols,
+            "], the weight ", w.shape().text());
   MOE_CHECK(int64_t(offsets.size()) == panels.experts + 1, "[grouped_linear] weight has ",
             panels.experts, " experts, offsets imply ", offsets.size() - 1);
-  MOE_CHECK(offsets.front() == 0 && offsets.back() == y.size(0),
-            "[grouped_linear] offsets run from ", offsets.front(), " to ", offsets.back(),
-            ", there are ", y.size(0), " rows");
-  k.grouped_gemm({.y = y.view(),
-                  .x = x.view(),
+  MOE_CHECK(offsets.front() == 0 && offsets.back() == y.rows, "[grouped_linear] offsets run from ",
+            offsets.front(), " to ", offsets.back(), ", there are ", y.rows, " rows");
+  k.grouped_gemm({.y = y,
+                  .x = x,
                   .w = panels,
                   .bias_EN = bias ? bias_view(bias.value()) : MatView{},
                   .offsets_E1 = offsets,
                   .gather_R = gather_R ? gather_R.data<int32_t>().data() : nullptr});
 }
 
-void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor& x, const Var& w,
+void grouped_linear_bwd_weights(const Kernels& k, const MatView& dy, const MatView& x, const Var& w,
                                 const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R) {
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
-  if (wants_grad(bias)) k.bias_bwd(bias_view(bias.grad()), dy.view(), offsets);
+  if (wants_grad(bias)) k.bias_bwd(bias_view(bias.grad()), dy, offsets);
   if (!wants_grad(w)) return;
   const auto [dw, accumulate] = w.grad_target();
-  k.grouped_gemm_dw({.y = dy.view(),
-                     .x = x.view(),
+  k.grouped_gemm_dw({.y = dy,
+                     .x = x,
                      .w = dw.panels(),
                      .bias_EN = {},
                      .offsets_E1 = offsets,
@@ -46,10 +45,10 @@ void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor
                      .accumulate = accumulate});
 }
 
-void grouped_linear_bwd_input(const Kernels& k, const Tensor& dx, bool accumulate, const Tensor& dy,
-                              const Var& w, const Tensor& offsets_E1) {
-  k.grouped_gemm_dx({.y = dy.view(),
-                     .x = dx.view(),
+void grouped_linear_bwd_input(const Kernels& k, const MatView& dx, bool accumulate,
+                              const MatView& dy, const Var& w, const Tensor& offsets_E1) {
+  k.grouped_gemm_dx({.y = dy,
+                     .x = dx,
                      .w = w.value().panels(),
                      .bias_EN = {},
                      .offsets_E1 = offsets_E1.data<int32_t>(),
@@ -59,13 +58,13 @@ void grouped_linear_bwd_input(const Kernels& k, const Tensor& dx, bool accumulat
 Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, const Var& bias) {
   const Kernels& k = kernels(x_RI.dtype());
   Tensor y = Tensor::empty({x_RI.size(0), w_EOI.value().panel_map().out_cols()}, x_RI.dtype());
-  grouped_linear_fwd(k, y, x_RI.value(), w_EOI, bias, offsets_E1);
+  grouped_linear_fwd(k, y.view(), x_RI.value().view(), w_EOI, bias, offsets_E1);
   return record("grouped_linear", y, {x_RI, w_EOI, bias}, [=](const Tensor& dy) {
     const Kernels& kb = kernels(dy.dtype());
-    grouped_linear_bwd_weights(kb, dy, x_RI.value(), w_EOI, bias, offsets_E1);
+    grouped_linear_bwd_weights(kb, dy.view(), x_RI.value().view(), w_EOI, bias, offsets_E1);
     if (!wants_grad(x_RI)) return;
     const auto [dx, accumulate] = x_RI.grad_target();
-    grouped_linear_bwd_input(kb, dx, accumulate, dy, w_EOI, offsets_E1);
+    grouped_linear_bwd_input(kb, dx.view(), accumulate, dy.view(), w_EOI, offsets_E1);
   });
 }
 

@@ -25,12 +25,12 @@ Tensor one_group(int64_t n_rows);
 // bwd_weights adds to (or, at first use, sets) the gradients of w and bias that are wanted;
 // bwd_input adds dy W to dx, or sets it. With gather_R (i32), row r of the product is row
 // gather_R[r] of x.
-void grouped_linear_fwd(const Kernels& k, const Tensor& y, const Tensor& x, const Var& w,
+void grouped_linear_fwd(const Kernels& k, const MatView& y, const MatView& x, const Var& w,
                         const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R = {});
-void grouped_linear_bwd_weights(const Kernels& k, const Tensor& dy, const Tensor& x, const Var& w,
+void grouped_linear_bwd_weights(const Kernels& k, const MatView& dy, const MatView& x, const Var& w,
                                 const Var& bias, const Tensor& offsets_E1,
                                 const Tensor& gather_R = {});
-void grouped_linear_bwd_input(const Kernels& k, const Tensor& dx, bool accumulate, const Tensor& dy,
-                              const Var& w, const Tensor& offsets_E1);
+void grouped_linear_bwd_input(const Kernels& k, const MatView& dx, bool accumulate,
+                              const MatView& dy, const Var& w, const Tensor& offsets_E1);
 
 }  // namespace moe::ops

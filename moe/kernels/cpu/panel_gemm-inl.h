@@ -357,38 +357,50 @@ HWY_INLINE void pack_columns(const Rows& x, int64_t r, int64_t n, int64_t k0, in
 inline HWY_NOINLINE void outer_product(float* dw, int64_t K, Rows dy, Rows x, int64_t r0,
                                        int64_t r1, int64_t n0, int64_t n1, int64_t k0, int64_t k1,
                                        bool accumulate) {
-  constexpr int64_t kRowBlock = 192;  // packed x (L2) and a strip of dy (36 KiB, L1) per block; the
-                                      // chains are stored between blocks
+  // Rows in two sizes of block: 192 rows of a strip of dy (36 KiB) stay in L1 while the tiles of a
+  // strip pass; the packed x of several of those (768 KiB) stays in L2, so that the chains, which
+  // are stored after each block, leave it once per large block only.
+  constexpr int64_t kRowBlock = 192, kPackedFloats = 196608;
   if (n0 >= n1 || k0 >= k1) return;
-  const int64_t n_blocks = (r1 - r0 + kRowBlock - 1) / kRowBlock;
-  float* strip = thread_scratch(kRowBlock * (16 * kOuterPanels + k1 - k0));
+  const int64_t K1 = k1 - k0, large = std::max(kRowBlock, kPackedFloats / K1);
+  const int64_t n_large = (r1 - r0 + large - 1) / large;
+  const int64_t most_rows = (r1 - r0 + n_large - 1) / n_large;
+  float* strip = thread_scratch(kRowBlock * 16 * kOuterPanels + most_rows * K1);
   float* packed = strip + kRowBlock * 16 * kOuterPanels;
-  for (int64_t q = 0; q < n_blocks; ++q) {
-    const int64_t r = r0 + (r1 - r0) * q / n_blocks, rows = r0 + (r1 - r0) * (q + 1) / n_blocks - r;
-    pack_columns(x, r, rows, k0, k1, packed);
+  for (int64_t l = 0; l < n_large; ++l) {
+    const int64_t begin = r0 + (r1 - r0) * l / n_large, end = r0 + (r1 - r0) * (l + 1) / n_large;
+    const int64_t n_blocks = (end - begin + kRowBlock - 1) / kRowBlock;
+    const auto block = [&](int64_t q) { return begin + (end - begin) * q / n_blocks; };
+    for (int64_t q = 0; q < n_blocks; ++q)
+      pack_columns(x, block(q), block(q + 1) - block(q), k0, k1, packed + (block(q) - begin) * K1);
     const auto do_strip = [&](int64_t n, auto panels) HWY_ATTR {
       constexpr int NP = panels;
       const int64_t cols = std::min<int64_t>(
           16 * NP, n1 - n);  // fewer only in the last panel, which is a strip of its own
-      for (int64_t i = 0; i < rows; ++i) {
-        float* to = strip + i * 16 * NP;
-        if (cols == 16 * NP) {
-          std::memcpy(to, dy[r + i] + n, 16 * NP * sizeof(float));
-        } else {
-          std::memcpy(to, dy[r + i] + n, size_t(cols) * sizeof(float));
-          std::fill(to + cols, to + 16, 0.0f);
+      for (int64_t q = 0; q < n_blocks; ++q) {
+        const int64_t r = block(q), rows = block(q + 1) - r;
+        for (int64_t i = 0; i < rows; ++i) {
+          float* to = strip + i * 16 * NP;
+          if (cols == 16 * NP) {
+            std::memcpy(to, dy[r + i] + n, 16 * NP * sizeof(float));
+          } else {
+            std::memcpy(to, dy[r + i] + n, size_t(cols) * sizeof(float));
+            std::fill(to + cols, to + 16, 0.0f);
+          }
         }
+        const float* packed_q = packed + (r - begin) * K1;
+        for (int64_t k = k0; k < k1; k += kOuterRows)
+          with_constant<kOuterRows>(
+              std::min<int64_t>(kOuterRows, k1 - k), [&](auto width) HWY_ATTR {
+                tile<width, NP>(rows, PackedRows<width>{packed_q + (k - k0) * rows},
+                                StripOperand<NP>{strip},
+                                {.data = dw + n * K + k * 16,
+                                 .row_stride = 16,
+                                 .panel_stride = K * 16,
+                                 .cols = std::min<int64_t>(cols, 16),
+                                 .accumulate = accumulate || r > r0});
+              });
       }
-      for (int64_t k = k0; k < k1; k += kOuterRows)
-        with_constant<kOuterRows>(std::min<int64_t>(kOuterRows, k1 - k), [&](auto width) HWY_ATTR {
-          tile<width, NP>(rows, PackedRows<width>{packed + (k - k0) * rows},
-                          StripOperand<NP>{strip},
-                          {.data = dw + n * K + k * 16,
-                           .row_stride = 16,
-                           .panel_stride = K * 16,
-                           .cols = std::min<int64_t>(cols, 16),
-                           .accumulate = accumulate || q > 0});
-        });
     };
     int64_t n = n0;
     for (; n + 16 * kOuterPanels <= n1; n += 16 * kOuterPanels)
