@@ -181,6 +181,8 @@ wait "$pid" || status=$?
 for command in "data generate -n 1000000000" "eval run --data long.txt"; do
   "$moe" $command >/dev/null 2>stopped &
   pid=$!
+  # Until it catches signal 15; under a sanitizer on a busy machine that takes a while.
+  until (($((16#$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$pid/status"))) & 1 << 14)); do sleep 0.05; done
   sleep 0.3
   kill -TERM "$pid"
   status=0
