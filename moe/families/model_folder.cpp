@@ -91,9 +91,11 @@ std::string front_matter(const ModelConfig& model, const Family& family, const M
 
 // A checkpoint that was named by itself is read even when it is damaged, but not in silence; of a
 // run folder only valid ones are taken.
+bool holds_the_model(const std::string& name) { return !starts_with(name, "optimizer"); }
+
 void warn_of_damage(const std::string& folder) {
   if (!exists(join_path(folder, kManifestName))) return;
-  const std::vector<CheckpointProblem> problems = verify_checkpoint(folder);
+  const std::vector<CheckpointProblem> problems = verify_checkpoint(folder, holds_the_model);
   if (problems.empty()) return;
   log_warning(str("[model] ", printable(folder), " does not fit its manifest (",
                   problems.front().text(),
@@ -116,7 +118,7 @@ std::string resolve_model_folder(const std::string& path) {
             "' is a file; give a run folder, a checkpoint or a Hugging Face folder");
   if (exists(join_path(path, "config.json"))) return path;
   if (is_directory(join_path(path, "checkpoints"))) {
-    const NewestCheckpoint newest = newest_valid_checkpoint(path);
+    const NewestCheckpoint newest = newest_valid_checkpoint(path, holds_the_model);
     if (!newest.path.empty()) return newest.path;
     throw Error(str("[model] '", printable(path), "' is a run folder without a valid checkpoint",
                     newest.skipped.empty() ? std::string("; train first")

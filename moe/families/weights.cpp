@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
+#include <span>
 
+#include "moe/base/parallel.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/safetensors_folder.h"
 #include "moe/nn/accounting.h"
@@ -70,9 +73,9 @@ Tensor copy_part(const SafetensorsFolder::Item& item, const TensorPlace& place,
   return out;
 }
 
-// Reads a piece out of its place. The file's tensor was found; its shape and type are checked here.
-Tensor read_place(const SafetensorsFolder::Item& item, const TensorPlace& place, const Shape& piece,
-                  DType dtype, std::vector<std::string>& problems) {
+// Whether the file's tensor, which was found, has the shape and a type that the place wants.
+bool fits(const SafetensorsFolder::Item& item, const TensorPlace& place, const Shape& piece,
+          std::vector<std::string>& problems) {
   Shape want = stored_shape(place, piece);
   if (place.matrix >= 0) {
     const Shape one = want;
@@ -82,15 +85,14 @@ Tensor read_place(const SafetensorsFolder::Item& item, const TensorPlace& place,
   if (item.entry->shape_text() != want.text()) {
     problems.push_back(
         str("'", place.name, "' is ", item.entry->shape_text(), ", wanted ", want.text()));
-    return {};
+    return false;
   }
   if (!is_floating(item.entry->dtype)) {
     problems.push_back(str("'", place.name, "' holds ", dtype_name(item.entry->dtype),
                            ", wanted F32, F16 or BF16"));
-    return {};
+    return false;
   }
-  const Tensor t = copy_part(item, place, piece);
-  return t.dtype() == dtype ? t : t.to(dtype);
+  return true;
 }
 
 // transformers ties the head whatever the file holds; a different one would be dropped in silence.
@@ -150,23 +152,31 @@ void read_weights(const TransformerLM& model, const std::string& folder, const F
   const SafetensorsFolder files(folder);
   std::vector<std::string> missing, problems, unexpected;
   std::set<std::string> used;
-  auto read = [&](const std::string& piece_name, const Shape& shape, DType dtype) -> Tensor {
-    const std::vector<TensorPlace> places = family.places(model.config(), piece_name);
+  // First where everything is, then the copies on all threads.
+  struct Copy {
+    const SafetensorsFolder::Item* item;
+    TensorPlace place;
+    Shape shape;
+    Tensor to;
+    std::optional<Piece> piece;  // null: the whole of `to`
+  };
+  std::vector<Copy> copies;
+  auto find = [&](const std::string& name, const Shape& shape, const Tensor& to,
+                  std::optional<Piece> piece) {
+    const std::vector<TensorPlace> places = family.places(model.config(), name);
     for (const TensorPlace& place : places)
       if (const SafetensorsFolder::Item* item = files.find(place.name)) {
         used.insert(place.name);
-        return read_place(*item, place, shape, dtype, problems);
+        if (fits(*item, place, shape, problems))
+          copies.push_back({item, place, shape, to, std::move(piece)});
+        return;
       }
     missing.push_back(places.front().name);
-    return {};
   };
   for (const Parameter& p : model.parameters())
     for (const Piece& piece : p.pieces)
-      if (const Tensor t = read(piece.name, piece_shape(p, piece), p.var.dtype()))
-        write_piece(p.var.value(), piece, t);
-  for (const Buffer& b : model.buffers())
-    if (const Tensor t = read(b.name, b.value.shape(), b.value.dtype()))
-      std::memcpy(b.value.raw(), t.raw(), size_t(t.stored_bytes()));
+      find(piece.name, piece_shape(p, piece), p.var.value(), piece);
+  for (const Buffer& b : model.buffers()) find(b.name, b.value.shape(), b.value, {});
   if (model.config().tie_embeddings)
     for (const TensorPlace& place : family.places(model.config(), "model.embed_tokens.weight"))
       check_tied_head(files, place.name, problems);
@@ -181,6 +191,16 @@ void read_weights(const TransformerLM& model, const std::string& folder, const F
   if (!problems.empty()) all.push_back(list_some(problems));
   if (!unexpected.empty()) all.push_back("unexpected: " + list_some(unexpected));
   MOE_CHECK(all.empty(), "[weights] ", folder, " (", family.model_type, "): ", join(all, "; "));
+  parallel_for(int64_t(copies.size()), 1, [&](int64_t begin, int64_t end) {
+    for (const Copy& c : std::span(copies).subspan(size_t(begin), size_t(end - begin))) {
+      Tensor t = copy_part(*c.item, c.place, c.shape);
+      if (t.dtype() != c.to.dtype()) t = t.to(c.to.dtype());
+      if (c.piece)
+        write_piece(c.to, *c.piece, t);
+      else
+        std::memcpy(c.to.raw(), t.raw(), size_t(t.stored_bytes()));
+    }
+  });
 }
 
 std::vector<TensorSource> model_tensors(const TransformerLM& model, const Family& family) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -68,9 +69,13 @@ struct CheckpointProblem {
   std::string text() const;
 };
 
-/// Compares every file with the manifest. Empty: valid. At most 64 problems are listed. Never
-/// throws for a damaged checkpoint; reads each file once and allocates little.
-std::vector<CheckpointProblem> verify_checkpoint(const std::string& folder);
+/// Which files of a checkpoint matter; null: all.
+using FileFilter = std::function<bool(const std::string& name)>;
+
+/// Compares every file with the manifest, on all threads. Empty: valid. At most 64 problems are
+/// listed. Never throws for a damaged checkpoint; reads each file once and allocates little.
+std::vector<CheckpointProblem> verify_checkpoint(const std::string& folder,
+                                                 const FileFilter& matters = {});
 
 struct CheckpointFolder {
   std::string path;
@@ -89,6 +94,7 @@ struct NewestCheckpoint {
 };
 /// Verifies from the newest to the oldest and stops at the first valid one. The file `latest` is a
 /// hint for people and is not read.
-NewestCheckpoint newest_valid_checkpoint(const std::string& run_folder);
+NewestCheckpoint newest_valid_checkpoint(const std::string& run_folder,
+                                         const FileFilter& matters = {});
 
 }  // namespace moe

@@ -4,6 +4,7 @@
 
 #include "moe/base/error.h"
 #include "moe/base/mmap_file.h"
+#include "moe/base/parallel.h"
 #include "moe/base/str.h"
 #include "moe/io/checkpoint.h"
 #include "moe/io/checkpoint_name.h"
@@ -109,18 +110,21 @@ void verify_file(const std::string& folder, const Manifest::File& wanted,
                              problems.back());
     return;
   }
-  if (xxh3_128_hex(bytes) == checksum.xxh3_128) return;
-
-  std::vector<bool> damaged(checksum.blocks_xxh3_64.size());
-  for (size_t i = 0; i < damaged.size(); ++i) {
-    const size_t begin = i * FileChecksum::kBlockBytes;
-    const size_t n = std::min<size_t>(FileChecksum::kBlockBytes, bytes.size() - begin);
-    damaged[i] = xxh3_64(bytes.subspan(begin, n)) != checksum.blocks_xxh3_64[i];
-  }
+  // Block by block, because blocks can be read by several threads; the checksum of the whole file
+  // is for other programs.
+  std::vector<char> is_damaged(checksum.blocks_xxh3_64.size());
+  parallel_for(int64_t(is_damaged.size()), 1, [&](int64_t first_block, int64_t end) {
+    for (size_t i = size_t(first_block); i < size_t(end); ++i) {
+      const size_t begin = i * FileChecksum::kBlockBytes;
+      const size_t n = std::min<size_t>(FileChecksum::kBlockBytes, bytes.size() - begin);
+      is_damaged[i] = xxh3_64(bytes.subspan(begin, n)) != checksum.blocks_xxh3_64[i];
+    }
+  });
+  const std::vector<bool> damaged(is_damaged.begin(), is_damaged.end());
+  if (std::find(damaged.begin(), damaged.end(), true) == damaged.end()) return;
   const auto first = size_t(std::find(damaged.begin(), damaged.end(), true) - damaged.begin());
   const auto n_damaged = std::count(damaged.begin(), damaged.end(), true);
-  problems.push_back(problem_at(wanted.name,
-                                first == damaged.size() ? 0 : first * FileChecksum::kBlockBytes,
+  problems.push_back(problem_at(wanted.name, first * FileChecksum::kBlockBytes,
                                 str("the content differs from its checksum in ", n_damaged, " of ",
                                     damaged.size(), " blocks of 1 MiB")));
   if (checksum.parts)
@@ -138,7 +142,8 @@ std::string CheckpointProblem::text() const {
   return line;
 }
 
-std::vector<CheckpointProblem> verify_checkpoint(const std::string& folder) {
+std::vector<CheckpointProblem> verify_checkpoint(const std::string& folder,
+                                                 const FileFilter& matters) {
   std::vector<CheckpointProblem> problems;
   /// An Error of a check is a problem of that file.
   const auto check = [&](std::string_view file, const auto& checks) {
@@ -154,7 +159,7 @@ std::vector<CheckpointProblem> verify_checkpoint(const std::string& folder) {
     MOE_CHECK(!name || name->step == manifest.step, "it is of step ", manifest.step,
               ", not of the folder's");
     for (const Manifest::File& wanted : manifest.files)
-      if (problems.size() < kMaxProblems)
+      if (problems.size() < kMaxProblems && (!matters || matters(wanted.name)))
         check(wanted.name, [&] { verify_file(folder, wanted, problems); });
   });
   return problems;
@@ -173,7 +178,7 @@ std::vector<CheckpointFolder> list_checkpoints(const std::string& run_folder) {
   return found;
 }
 
-NewestCheckpoint newest_valid_checkpoint(const std::string& run_folder) {
+NewestCheckpoint newest_valid_checkpoint(const std::string& run_folder, const FileFilter& matters) {
   std::vector<CheckpointFolder> candidates = list_checkpoints(run_folder);
   // Those that were moved aside for a save of the same step come right behind that step's own
   // folder.
@@ -188,7 +193,7 @@ NewestCheckpoint newest_valid_checkpoint(const std::string& run_folder) {
 
   NewestCheckpoint newest;
   for (const CheckpointFolder& candidate : candidates) {
-    const std::vector<CheckpointProblem> problems = verify_checkpoint(candidate.path);
+    const std::vector<CheckpointProblem> problems = verify_checkpoint(candidate.path, matters);
     if (problems.empty()) {
       newest.path = candidate.path;
       newest.step = candidate.step;

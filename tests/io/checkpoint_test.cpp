@@ -161,6 +161,17 @@ TEST_F(Checkpoint, NewestValidSkipsDamagedOnesAndSaysWhy) {
   EXPECT_NE(newest.skipped[2].reason.find("5 bytes, the manifest says 100"), std::string::npos);
 }
 
+TEST_F(Checkpoint, FilesThatDoNotMatterMayBeDamaged) {
+  save_small(10);
+  const std::string newest = save_small(20);
+  flip(join_path(newest, "state.bin"), 99);
+  const auto not_state = [](const std::string& name) { return name != "state.bin"; };
+  EXPECT_EQ(newest_valid_checkpoint(run_).step, 10);
+  EXPECT_EQ(newest_valid_checkpoint(run_, not_state).step, 20);
+  flip(join_path(newest, "config.json"), 0);
+  EXPECT_EQ(newest_valid_checkpoint(run_, not_state).step, 10);
+}
+
 TEST_F(Checkpoint, DamageNamesFileOffsetAndExactlyTheDamagedTensors) {
   const std::string folder = save(1);
   const std::string model = join_path(folder, "model.safetensors");
