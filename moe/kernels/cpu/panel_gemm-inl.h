@@ -339,9 +339,10 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
 HWY_INLINE void pack_columns(const Rows& x, int64_t r, int64_t n, int64_t k0, int64_t k1,
                              float* packed) {
   for (int64_t i = 0; i < n; ++i) {
-    const float* from = x[r + i];
+    const float *from = x[r + i], *ahead = x[r + std::min(i + 3, n - 1)];
     for (int64_t k = k0; k < k1; k += kOuterRows) {
       const int64_t width = std::min<int64_t>(kOuterRows, k1 - k);
+      __builtin_prefetch(ahead + k);
       float* to = packed + (k - k0) * n + i * width;
       if (width == kOuterRows)
         std::memcpy(to, from + k, kOuterRows * sizeof(float));
