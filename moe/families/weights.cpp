@@ -139,6 +139,7 @@ void check_weights_match(const std::string& folder, const ModelConfig& config,
   for (const SafetensorsFolder::Item& item : files.items()) {
     const std::string& name = item.entry->name;
     const bool is_parameter = !is_skippable(name) && !ends_with(name, "e_score_correction_bias") &&
+                              !ends_with(name, "gate.sparsity_lambda") &&
                               !(config.tie_embeddings && name == "lm_head.weight");
     if (is_parameter) stored += double(item.entry->bytes) / double(dtype_bytes(item.entry->dtype));
   }

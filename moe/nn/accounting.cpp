@@ -55,7 +55,8 @@ ParameterCount count_parameters(const ModelConfig& c) {
   const double E = double(m.n_experts);
   const Size expert = ffn(double(m.d_ff));
   const bool identity = m.router == "longcat";
-  Size every_token = matrix(E + (identity ? double(m.n_identity_experts) : 0), D);
+  Size every_token =
+      has_gate(m) ? matrix(E + (identity ? double(m.n_identity_experts) : 0), D) : Size{};
   if (m.n_shared_experts > 0)
     every_token =
         every_token + ffn(double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff));
@@ -65,7 +66,8 @@ ParameterCount count_parameters(const ModelConfig& c) {
   for (const LayerConfig& layer : resolve_layers(c)) {
     const Size dense = block + (layer.moe ? every_token : ffn(double(c.d_ff)));
     total = total + dense + (layer.moe ? expert * E : Size{});
-    active = active + dense + (layer.moe ? expert * std::min(double(m.top_k), E) : Size{});
+    active =
+        active + dense + (layer.moe ? expert * std::min(double(experts_per_token(m)), E) : Size{});
   }
   return {.total = total.numbers,
           .active = active.numbers,
@@ -139,14 +141,14 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
     return b;
   }
   const MoeConfig& m = c.moe;
-  const double R = T * double(std::min(m.top_k, m.n_experts)), E = double(m.n_experts),
+  const double R = T * double(std::min(experts_per_token(m), m.n_experts)), E = double(m.n_experts),
                F_shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
   network(R, double(m.d_ff), E, true);
   b.feed_forward.add(R, D);      // what combine weighs
   b.feed_forward.add(T, E, 2);   // logits and probabilities
   b.feed_forward.add(R, 1, 10);  // the plan of the rows and their weights
   b.backward.add(T, E, 2);
-  b.gradients.add(up16(E), D);
+  if (has_gate(m)) b.gradients.add(up16(E), D);
   if (F_shared > 0) network(T, F_shared, 1, false);
   if (m.shared_gate) b.feed_forward.add(T, D);
   return b;

@@ -13,7 +13,7 @@ namespace moe {
 /// double, because a hostile configuration may describe more than 2^63.
 struct ParameterCount {
   double total = 0;
-  double active = 0;     // used by one token: top_k of n_experts, all else whole
+  double active = 0;     // used by one token: experts_per_token() of n_experts, all else whole
   double embedding = 0;  // token and position tables, part of both
   double stored = 0;     // numbers in memory: total and the pads of the panels
 };

@@ -109,10 +109,22 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "weight of the Switch balance loss E sum f P, per layer");
   t.number("model.moe.z_loss_weight", m.z_loss_weight, 0, 1e6,
            "weight of the router z-loss, per layer");
-  t.integer("model.moe.n_group", m.n_group, 1, 65536, "sigmoid_bias: groups of experts");
-  t.integer("model.moe.topk_group", m.topk_group, 1, 65536, "sigmoid_bias: groups a token may use");
+  t.integer("model.moe.n_group", m.n_group, 1, 65536,
+            "sigmoid_bias, group_limited: groups of experts");
+  t.integer("model.moe.topk_group", m.topk_group, 1, 65536,
+            "sigmoid_bias, group_limited: groups a token may use");
   t.number("model.moe.routed_scaling_factor", m.routed_scaling_factor, 1e-6, 1e6,
-           "sigmoid_bias, longcat: factor on the combine weights");
+           "sigmoid_bias, group_limited, longcat: factor on the combine weights");
+  t.number("model.moe.router_jitter", m.router_jitter, 0, 0.999,
+           "switch: in training the router sees its input times U(1 - jitter, 1 + jitter)");
+  t.choice("model.moe.second_expert_policy", m.second_expert_policy, {"all", "threshold", "random"},
+           "gshard: when the second expert is taken in training");
+  t.number("model.moe.second_expert_threshold", m.second_expert_threshold, 1e-6, 1,
+           "gshard: weight that the second expert must have, or has a chance in proportion below");
+  t.number("model.moe.threshold", m.threshold, 0, 1e6,
+           "top_p: probability that a token's experts must exceed together; 1: all experts");
+  t.number("model.moe.entropy_weight", m.entropy_weight, 0, 1e6,
+           "top_p: weight of the mean entropy of the router's probabilities");
   t.number("model.moe.bias_update_rate", m.bias_update_rate, 0, 1,
            "sigmoid_bias, longcat: step of the selection bias");
   t.integer("model.moe.n_identity_experts", m.n_identity_experts, 0, 65536,
@@ -156,6 +168,15 @@ std::vector<bool> parse_layer_spec(const std::string& spec, int64_t n_layers,
   return on;
 }
 
+int64_t experts_per_token(const MoeConfig& m) {
+  if (m.router == "switch") return 1;
+  if (m.router == "gshard") return std::min<int64_t>(2, m.n_experts);
+  if (m.router == "dense" || m.router == "dense_raw") return m.n_experts;
+  return m.top_k;
+}
+
+bool has_gate(const MoeConfig& m) { return m.router != "hash" && m.router != "random"; }
+
 std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
   MOE_CHECK(c.n_heads % c.n_kv_heads == 0, "[config] model.n_heads is ", c.n_heads,
             ", which is no multiple of model.n_kv_heads ", c.n_kv_heads);
@@ -189,7 +210,7 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
     MOE_CHECK(m.softmax == "before_topk" || m.norm_topk_prob,
               "[config] model.moe.norm_topk_prob=false has no meaning with softmax=after_topk; "
               "weights sum to 1 there");
-    if (m.router == "sigmoid_bias") {
+    if (m.router == "sigmoid_bias" || m.router == "group_limited") {
       MOE_CHECK(m.n_experts % m.n_group == 0, "[config] model.moe.n_experts ", m.n_experts,
                 " is no multiple of n_group ", m.n_group);
       MOE_CHECK(m.topk_group <= m.n_group, "[config] model.moe.topk_group is ", m.topk_group,
@@ -198,7 +219,9 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
                 m.top_k, " does not fit ", m.topk_group, " groups of ", m.n_experts / m.n_group);
     } else {
       MOE_CHECK(m.n_group == 1 && m.topk_group == 1,
-                "[config] model.moe.n_group needs model.moe.router=sigmoid_bias, not ", m.router);
+                "[config] model.moe.n_group needs model.moe.router=sigmoid_bias or group_limited, "
+                "not ",
+                m.router);
     }
     MOE_CHECK(!m.shared_gate || m.n_shared_experts > 0,
               "[config] model.moe.shared_gate=true needs model.moe.n_shared_experts >= 1");

@@ -34,9 +34,20 @@ struct MoeConfig {
   double routed_scaling_factor = 1;
   double bias_update_rate = 1e-3;  // selection bias per optimiser step (sigmoid_bias, longcat)
   int64_t n_identity_experts = 0;  // longcat
+  double router_jitter = 0.01;     // switch: the router's input times U(1 - jitter, 1 + jitter)
+  std::string second_expert_policy = "random";  // gshard: all | threshold | random
+  double second_expert_threshold = 0.2;
+  double threshold = 0.4, entropy_weight = 1e-4;  // top_p
   bool allow_noncausal = false;
   bool operator==(const MoeConfig&) const = default;
 };
+
+/// Experts that a token takes, identity experts included: top_k, or what the router fixes (switch
+/// 1, gshard 2, dense all). Where tokens differ (expert_choice, relu), the number aimed at; top_p
+/// counts top_k.
+int64_t experts_per_token(const MoeConfig& config);
+/// Whether the router has a matrix of its own: hash and random have none.
+bool has_gate(const MoeConfig& config);
 
 struct ModelConfig {
   int64_t n_layers = 6, d_model = 384, n_heads = 6, n_kv_heads = 6, head_dim = 64, d_ff = 1024,

@@ -68,8 +68,9 @@ double active_matrix_parameters(const ModelConfig& c) {
     }
     const MoeConfig& m = c.moe;
     const double shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
-    sum += D * double(m.n_experts + m.n_identity_experts) + (m.shared_gate ? D : 0) +
-           ffn * D * (double(std::min(m.top_k, m.n_experts) * m.d_ff) + shared);
+    sum += (has_gate(m) ? D * double(m.n_experts + m.n_identity_experts) : 0) +
+           (m.shared_gate ? D : 0) +
+           ffn * D * (double(std::min(experts_per_token(m), m.n_experts) * m.d_ff) + shared);
   }
   return sum;
 }

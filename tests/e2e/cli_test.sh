@@ -208,7 +208,10 @@ if ls limit/checkpoints | grep -q tmp; then fail "the failed save left a tempora
 expect_exit 1 "$moe" train run_dir=huge model.d_model=16384 model.n_layers=200
 expect_in err "are available; lower"
 expect_one_line err
-if (ulimit -v 3000000 && exec "$moe" --version) >/dev/null 2>&1; then  # not with the shadow memory of a sanitizer
+# Memory says nothing under a sanitizer, with its shadow and its quarantine.
+is_plain=0
+if (ulimit -v 3000000 && exec "$moe" --version) >/dev/null 2>&1; then is_plain=1; fi
+if [ "$is_plain" -eq 1 ]; then
   status=0
   (ulimit -v 3000000 && exec "$moe" train run_dir=huge train.threads=1 model.d_model=2048 model.n_layers=24 >out 2>err) || status=$?
   [ "$status" -eq 1 ] || fail "ulimit -v: exit $status, not 1"
@@ -300,7 +303,7 @@ expect_exit 1 "$moe" inspect many
 expect_in err "belong together"
 expect_one_line err
 cp run/checkpoints/ckpt-000008/config.json many/config.json
-python3 - "$moe" <<'PY'
+python3 - "$moe" "$is_plain" <<'PY'
 import json, os, resource, struct, subprocess, sys
 path = "many/model.safetensors"
 data = open(path, "rb").read()
@@ -321,7 +324,7 @@ for options in ([], ["--json"]):
     few, _ = peak("run", *options)
     most, out = peak("many", *options)
     assert out.count(b"empty.") == 20000
-    assert most - few < 4 * os.path.getsize(path) + (1 << 20), (options, few, most, os.path.getsize(path))
+    assert sys.argv[2] == "0" or most - few < 4 * os.path.getsize(path) + (1 << 20), (options, few, most, os.path.getsize(path))
 assert json.loads(out)["tensors"][0]["name"] == "empty.00000"
 PY
 echo "cli: passed"

@@ -41,9 +41,28 @@ struct Line {
   std::vector<Known> picks;  // for kCounts, scaling factor 2
   double balance;            // loss for kCounts; 0: the router has none
   Places equal_scores;       // picks of three tokens whose scores are all equal
+  size_t picks_of_one = 2;   // experts of a single token; 0: it depends on the scores
+  bool has_scores = true;    // false: routes are fixed, there is no gate and no z-loss
+  bool causal_in_training = true;
 };
 
 const Places kLowerExperts = {{0, 0}, {0, 1}, {1, 0}, {1, 1}, {2, 0}, {2, 1}};
+const Places kFirstExpert = {{0, 0}, {1, 0}, {2, 0}};
+const Places kThreeLowerExperts = {{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1},
+                                   {1, 2}, {2, 0}, {2, 1}, {2, 2}};
+const Places kAllExperts = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 1},
+                            {1, 2}, {1, 3}, {2, 0}, {2, 1}, {2, 2}, {2, 3}};
+
+double entropy(const std::vector<double>& tenths) {
+  double sum = 0;
+  for (const double n : tenths) sum -= n / 10 * std::log(n / 10);
+  return sum;
+}
+const double kMeanEntropy =
+    (entropy({1, 2, 3, 4}) + entropy({5, 1, 1, 3}) + entropy({3, 4, 2, 1})) / 3;
+// relu: weights log c; each expert is open for two tokens, so f = 4 / (2 x 3) x 2.
+const double kReluLoss = double(1e-8f) * 4 / 3 * (std::log(24) + std::log(15) + std::log(24)) / 3;
+
 const Places kLowerTokens = {{0, 0}, {1, 0}, {0, 1}, {1, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3}};
 
 // Token choice takes experts 3 2 | 0 3 | 1 0, so f = (2, 1, 1, 2) / 6; P = (9, 7, 6, 8) / 30, and
@@ -89,7 +108,10 @@ const std::vector<Line>& conformance_list() {
         {0, 3, .4},
         {1, 3, .3}},
        0,
-       kLowerTokens},
+       kLowerTokens,
+       4,
+       true,
+       false},
       {"longcat",
        1,
        true,
@@ -97,6 +119,106 @@ const std::vector<Line>& conformance_list() {
        {{0, 3, .8}, {0, 2, .6}, {1, 0, 1.}, {1, 3, .6}, {2, 1, .8}, {2, 0, .6}},
        47. / 45,
        kLowerExperts},
+      // First choices 3 | 0 | 1: 4 f.P = 4 / 3 (9 + 7 + 8) / 30.
+      {"switch", 0, true, true, {{0, 3, .4}, {1, 0, .5}, {2, 1, .4}}, 16. / 15, kFirstExpert, 1},
+      {"gshard",
+       0,
+       true,
+       true,
+       {{0, 3, 4. / 7},
+        {0, 2, 3. / 7},
+        {1, 0, 5. / 8},
+        {1, 3, 3. / 8},
+        {2, 1, 4. / 7},
+        {2, 0, 3. / 7}},
+       16. / 15,
+       kLowerExperts},
+      {"group_limited",
+       0,
+       true,
+       true,
+       {{0, 3, 4. / 7},
+        {0, 2, 3. / 7},
+        {1, 0, 5. / 8},
+        {1, 3, 3. / 8},
+        {2, 1, 4. / 7},
+        {2, 0, 3. / 7}},
+       47. / 45,
+       kLowerExperts},
+      {"dense",
+       0,
+       true,
+       false,
+       {{0, 3, .4},
+        {0, 2, .3},
+        {0, 1, .2},
+        {0, 0, .1},
+        {1, 0, .5},
+        {1, 3, .3},
+        {1, 1, .1},
+        {1, 2, .1},
+        {2, 1, .4},
+        {2, 0, .3},
+        {2, 2, .2},
+        {2, 3, .1}},
+       0,
+       kAllExperts,
+       4},
+      {"dense_raw",
+       0,
+       true,
+       false,
+       {{0, 3, std::log(4)},
+        {0, 2, std::log(3)},
+        {0, 1, std::log(2)},
+        {0, 0, 0},
+        {1, 0, std::log(5)},
+        {1, 3, std::log(3)},
+        {1, 1, 0},
+        {1, 2, 0},
+        {2, 1, std::log(4)},
+        {2, 0, std::log(3)},
+        {2, 2, std::log(2)},
+        {2, 3, 0}},
+       0,
+       kAllExperts,
+       4},
+      // Threshold .55: the two best hold .7, .8 and .7. The entropy's weight is 0.25 x 0.5.
+      {"top_p",
+       0,
+       true,
+       true,
+       {{0, 3, .4}, {0, 2, .3}, {1, 0, .5}, {1, 3, .3}, {2, 1, .4}, {2, 0, .3}},
+       47. / 45 + 0.25 * kMeanEntropy,
+       kThreeLowerExperts,
+       0},
+      {"relu",
+       0,
+       true,
+       true,
+       {{0, 3, std::log(4)},
+        {0, 2, std::log(3)},
+        {0, 1, std::log(2)},
+        {1, 0, std::log(5)},
+        {1, 3, std::log(3)},
+        {2, 1, std::log(4)},
+        {2, 0, std::log(3)},
+        {2, 2, std::log(2)}},
+       2 * kReluLoss,
+       {},
+       0},
+      {"sinkhorn",
+       0,
+       true,
+       true,
+       {{0, 3, .4}, {0, 2, .3}, {1, 0, .5}, {1, 3, .3}, {2, 1, .4}, {2, 0, .3}},
+       0,
+       kLowerExperts,
+       2,
+       true,
+       false},
+      {"hash", 0, true, false, {}, 0, {}, 2, false},
+      {"random", 0, true, false, {}, 0, {}, 2, false},
   };
   return lines;
 }
@@ -110,6 +232,8 @@ MoeConfig config_of(const Line& line) {
   c.routed_scaling_factor = 2;
   c.aux_loss_weight = 0.5;
   c.z_loss_weight = 0.25;
+  c.threshold = 0.55;
+  c.entropy_weight = 0.125;
   return c;
 }
 
@@ -149,6 +273,7 @@ TEST(RouterConformance, EveryRouterOfTheTableHasALineHere) {
 
 TEST(RouterConformance, PicksWeightsAndLossesOfAKnownCase) {
   for_each_router([](const Line& line) {
+    if (!line.has_scores) return;
     const Tensor x = matrix(logs(kCounts));
     const Routing routing = identity_router(config_of(line))->route(Var(x), context({3}));
     std::map<std::pair<int, int>, double> want;
@@ -185,17 +310,18 @@ TEST(RouterConformance, PicksWeightsAndLossesOfAKnownCase) {
 // The first choice of a token is its best expert.
 TEST(RouterConformance, ChoicesAreNumberedFromTheBest) {
   for_each_router([](const Line& line) {
-    if (!line.may_starve) return;  // experts choose: a token has no order
+    if (line.name == std::string("expert_choice")) return;  // experts choose
     const Routing routing =
         identity_router(config_of(line))->route(Var(matrix(logs(kCounts))), context({3}));
     const auto choice = choices(routing.picks);
-    for (size_t i = 0; i < line.picks.size(); ++i)
-      EXPECT_EQ(choice.at({line.picks[i].token, line.picks[i].expert}), int(i % 2));
+    std::map<int, int> next;
+    for (const Known& k : line.picks) EXPECT_EQ(choice.at({k.token, k.expert}), next[k.token]++);
   });
 }
 
 TEST(RouterConformance, TiesGoToTheLowerIndex) {
   for_each_router([](const Line& line) {
+    if (!line.has_scores) return;
     const Routing routing = identity_router(config_of(line))
                                 ->route(Var(Tensor::zeros({3, 4}, DType::f64)), context({3}));
     Places got;
@@ -212,8 +338,9 @@ TEST(RouterConformance, TiesGoToTheLowerIndex) {
 TEST(RouterConformance, CausalMeansThatLaterTokensMoveNothingBefore) {
   for_each_router([](const Line& line) {
     for (const bool training : {false, true}) {
+      const bool causal = training ? line.causal && line.causal_in_training : line.causal;
       const auto router = identity_router(config_of(line));
-      EXPECT_EQ(router->causal(training), line.causal);
+      EXPECT_EQ(router->causal(training), causal);
       ForwardContext ctx = context({6, 5});
       ctx.training = training;
       bool earlier_moved = false;
@@ -234,14 +361,14 @@ TEST(RouterConformance, CausalMeansThatLaterTokensMoveNothingBefore) {
             for (int e = 0; e < 4; ++e)
               same =
                   same && picks_before.contains({int(t), e}) == picks_after.contains({int(t), e});
-            if (!same_sequence || (line.causal && t < changed))
+            if (!same_sequence || (causal && t < changed))
               EXPECT_TRUE(same) << "token " << changed << " moved token " << t;
             else if (t < changed)
               earlier_moved = earlier_moved || !same;
           }
         }
       }
-      EXPECT_EQ(earlier_moved, !line.causal);
+      EXPECT_EQ(earlier_moved, !causal);
     }
   });
 }
@@ -335,7 +462,9 @@ TEST(RouterConformance, OneToken) {
   for_each_router([](const Line& line) {
     const LayerRun run = run_layer(line, DType::f64, random_logits(1, 6, 3), context({1}));
     // Token choice: k experts; expert choice: C = 1, so all of them.
-    EXPECT_EQ(run.out.picks.size(), line.may_starve ? 2u : 4u);
+    if (line.picks_of_one > 0) {
+      EXPECT_EQ(run.out.picks.size(), line.picks_of_one);
+    }
     EXPECT_GT(largest(run.grads[0]), 0);
   });
 }
@@ -352,6 +481,8 @@ TEST(RouterConformance, PaddingNeverCounts) {
       SCOPED_TRACE(content);
       ForwardContext ctx = context({6, 4});  // rows 0 ... 5 hold four tokens, 6 ... 9 two
       ctx.valid_T = Tensor::from<uint8_t>({10}, valid);
+      ctx.positions_T =
+          Tensor::from<int32_t>({10}, std::vector<int32_t>{0, 0, 1, 2, 2, 3, 0, 0, 1, 1});
       const Tensor x = Tensor::zeros({10, 6}, DType::f64);
       for (double& v : x.data<double>()) v = content;
       for (size_t i = 0; i < places.size(); ++i)
@@ -424,8 +555,8 @@ TEST(RouterConformance, GradientsAreTheCentralDifferences) {
   for_each_router([](const Line& line) {
     const Tensor x = random_logits(5, 6, 8), dy = random_logits(5, 6, 9);
     const auto router = make_router(config_of(line), 6, DType::f64);
-    const Parameter gate = parameters_of(*router).at(0);
-    write_piece(gate.var.value(), gate.pieces.at(0), random_logits(4, 6, 10));
+    for (const Parameter& gate : parameters_of(*router))
+      write_piece(gate.var.value(), gate.pieces.at(0), random_logits(4, 6, 10));
     const ForwardContext ctx = context({3, 2});
     auto loss = [&] {
       const Routing routing = router->route(Var(x), ctx);
@@ -459,13 +590,16 @@ TEST(RouterConformance, GradientsAreTheCentralDifferences) {
     };
     for (size_t i = 0; i < size_t(x.numel()); ++i)
       check(x.data<double>()[i], input.grad().data<double>()[i], str("x ", i));
-    const PanelMap map = gate.var.value().panel_map();
-    for (int64_t e = 0; e < 4; ++e)
-      for (int64_t d = 0; d < 6; ++d) {
-        const size_t place = size_t(map.offset(e, d));
-        check(gate.var.value().data<double>()[place], gate.var.grad().data<double>()[place],
-              str("gate ", e, " ", d));
-      }
+    EXPECT_EQ(parameters_of(*router).empty(), !line.has_scores);
+    for (const Parameter& gate : parameters_of(*router)) {
+      const PanelMap map = gate.var.value().panel_map();
+      for (int64_t e = 0; e < 4; ++e)
+        for (int64_t d = 0; d < 6; ++d) {
+          const size_t place = size_t(map.offset(e, d));
+          check(gate.var.value().data<double>()[place], gate.var.grad().data<double>()[place],
+                str("gate ", e, " ", d));
+        }
+    }
   });
 }
 

@@ -89,7 +89,7 @@ void add_scores(RouterStats& stats, const T* probs, int64_t n_tokens, int64_t E,
       double sum = 0, entropy = 0;
       for (int64_t e = 0; e < E; ++e) sum += double(p_E[e]);
       for (int64_t e = 0; e < E; ++e) {
-        const double p = double(p_E[e]) / sum;
+        const double p = sum == 0 ? 0 : double(p_E[e]) / sum;  // relu: no expert may be open
         if (p > 0) entropy -= p * std::log(p);
       }
       entropy_T[size_t(t)] = entropy;
@@ -99,7 +99,7 @@ void add_scores(RouterStats& stats, const T* probs, int64_t n_tokens, int64_t E,
   for (int64_t t = 0; t < n_tokens; ++t) {
     if (!ctx.valid(t)) continue;
     for (int64_t e = 0; e < E; ++e) {
-      const double p = double(probs[t * E + e]) / share_T[size_t(t)];
+      const double sum = share_T[size_t(t)], p = sum == 0 ? 0 : double(probs[t * E + e]) / sum;
       if (p > 0) stats.prob_sum_E[size_t(e)] += p;
     }
     stats.entropy_sum += entropy_T[size_t(t)];

@@ -7,6 +7,7 @@
 
 #include "moe/base/parallel.h"
 #include "moe/nn/moe/assignment_router.h"
+#include "moe/ops/elementwise.h"
 
 namespace moe {
 namespace {
@@ -72,14 +73,38 @@ Var switch_loss(const Var& scores_TE, const std::vector<int64_t>& counts_E,
             " experts");
   const int64_t total = std::accumulate(counts_E.begin(), counts_E.end(), int64_t{0});
   if (n == 0 || total == 0) return zero_loss();
-  std::vector<double> f(size_t(E), 0);
-  for (size_t e = 0; e < f.size(); ++e) f[e] = double(counts_E[e]) / double(total);
+  std::vector<double> f_E(size_t(E), 0);
+  for (size_t e = 0; e < f_E.size(); ++e) f_E[e] = double(counts_E[e]) / double(total);
+  return ops::scale(weighted_column_means(scores_TE, f_E, ctx), double(E));
+}
+
+Var weighted_column_means(const Var& scores_TE, const std::vector<double>& f_E,
+                          const ForwardContext& ctx) {
+  const int64_t T = scores_TE.size(0), n = count_valid(ctx, T);
+  MOE_CHECK(int64_t(f_E.size()) == scores_TE.size(1), "[router loss] ", f_E.size(), " factors for ",
+            scores_TE.size(1), " experts");
+  if (n == 0) return zero_loss();
   double loss = 0;
-  const std::vector<double> P_E = column_sums(scores_TE.value(), ctx);
-  for (size_t e = 0; e < f.size(); ++e) loss += f[e] * (P_E[e] / double(n));
-  return scalar("switch_loss", double(E) * loss, scores_TE, [=](double dloss) {
+  const std::vector<double> sum_E = column_sums(scores_TE.value(), ctx);
+  for (size_t e = 0; e < f_E.size(); ++e) loss += f_E[e] * (sum_E[e] / double(n));
+  return scalar("weighted_column_means", loss, scores_TE, [=](double dloss) {
     add_to_grad(scores_TE.grad(), [&](int64_t t, int64_t e) {
-      return ctx.valid(t) ? dloss * double(E) * f[size_t(e)] / double(n) : 0.0;
+      return ctx.valid(t) ? dloss * f_E[size_t(e)] / double(n) : 0.0;
+    });
+  });
+}
+
+Var router_entropy(const Var& probs_TE, const ForwardContext& ctx) {
+  const int64_t T = probs_TE.size(0), E = probs_TE.size(1), n = count_valid(ctx, T);
+  if (n == 0) return zero_loss();
+  double sum = 0;
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t e = 0; ctx.valid(t) && e < E; ++e)
+      if (const double p = score_at(probs_TE.value(), t, e); p > 0) sum -= p * std::log(p);
+  return scalar("router_entropy", sum / double(n), probs_TE, [=](double dloss) {
+    add_to_grad(probs_TE.grad(), [&](int64_t t, int64_t e) {
+      const double p = score_at(probs_TE.value(), t, e);
+      return ctx.valid(t) && p > 0 ? -dloss * (std::log(p) + 1) / double(n) : 0.0;
     });
   });
 }

@@ -18,6 +18,14 @@ Var switch_loss(const Var& scores_TE, const std::vector<int64_t>& counts_E,
 /// logits)^2.
 Var router_z_loss(const Var& logits_TE, const ForwardContext& ctx);
 
+/// sum_e f_e * (mean over valid tokens of scores_te); f is constant. 0 without valid tokens.
+Var weighted_column_means(const Var& scores_TE, const std::vector<double>& f_E,
+                          const ForwardContext& ctx);
+
+/// Mean over valid tokens of the entropy of their probabilities, in nats. probs_TE: rows that sum
+/// to 1.
+Var router_entropy(const Var& probs_TE, const ForwardContext& ctx);
+
 /// s / sum_e s of each row: independent scores (sigmoid) as a distribution, for switch_loss.
 Var normalize_rows(const Var& scores_TE);
 

@@ -16,6 +16,16 @@ std::vector<RouterEntry>& table() {
        make_sigmoid_bias_router},
       {"expert_choice", "Zhou et al. 2022, arXiv:2202.09368", make_expert_choice_router},
       {"longcat", "LongCat-Flash 2025, arXiv:2509.01322 (identity experts)", make_longcat_router},
+      {"switch", "Fedus et al. 2021, arXiv:2101.03961", make_switch_router},
+      {"gshard", "Lepikhin et al. 2020, arXiv:2006.16668", make_gshard_router},
+      {"group_limited", "DeepSeek-V2 2024, arXiv:2405.04434", make_group_limited_router},
+      {"dense", "Jacobs et al. 1991", make_dense_router},
+      {"dense_raw", "none: a teaching example", make_dense_raw_router},
+      {"top_p", "Huang et al. 2024, arXiv:2403.07652", make_top_p_router},
+      {"relu", "ReMoE, Wang et al. 2024, arXiv:2412.14711", make_relu_router},
+      {"sinkhorn", "Clark et al. 2022, arXiv:2202.01169", make_sinkhorn_router},
+      {"hash", "Roller et al. 2021, arXiv:2106.04426", make_hash_router},
+      {"random", "none: a baseline", make_random_router},
   };
   return entries;
 }

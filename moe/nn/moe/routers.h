@@ -25,6 +25,21 @@ std::unique_ptr<Router> make_sigmoid_bias_router(const MoeConfig& config, int64_
 std::unique_ptr<Router> make_expert_choice_router(const MoeConfig& config, int64_t d_model,
                                                   DType dtype);
 std::unique_ptr<Router> make_longcat_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_switch_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_gshard_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_group_limited_router(const MoeConfig& config, int64_t d_model,
+                                                  DType dtype);
+std::unique_ptr<Router> make_dense_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_dense_raw_router(const MoeConfig& config, int64_t d_model,
+                                              DType dtype);
+std::unique_ptr<Router> make_top_p_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_relu_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_sinkhorn_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_hash_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_random_router(const MoeConfig& config, int64_t d_model, DType dtype);
+
+/// Sinkhorn's iteration on exp(logits) [T, E]: rows sum to about 1 / T, columns to 1 / E.
+std::vector<double> sinkhorn(const std::vector<double>& logits_TE, int64_t n_experts);
 
 const std::vector<RouterEntry>& router_table();
 std::vector<std::string> router_names();

@@ -5,26 +5,21 @@
 // share of the load to top_k E / (E + Z) experts a token; identity experts keep b = 0.
 #include <numeric>
 
-#include "moe/nn/model_config.h"
-#include "moe/nn/moe/assignment_router.h"
-#include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
+#include "moe/nn/moe/softmax_router.h"
 #include "moe/ops/elementwise.h"
 #include "moe/ops/select.h"
-#include "moe/ops/softmax.h"
 
 namespace moe {
 namespace {
 
-class LongcatRouter final : public GatedRouter {
+class LongcatRouter final : public SoftmaxRouter {
  public:
   LongcatRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, c.top_k, dtype, c.n_identity_experts),
+      : SoftmaxRouter(c, d_model, c.top_k, dtype, c.n_identity_experts),
         bias_O_(Tensor::zeros({c.n_experts + c.n_identity_experts}, DType::f32)),
         scaling_(c.routed_scaling_factor),
-        update_rate_(c.bias_update_rate),
-        aux_loss_weight_(c.aux_loss_weight),
-        z_loss_weight_(c.z_loss_weight) {}
+        update_rate_(c.bias_update_rate) {}
 
   // b_e += mu (wanted share - share of e), wanted share = 1 / (E + Z) of all picks.
   void after_step(const RouterTotals& totals) override {
@@ -40,10 +35,6 @@ class LongcatRouter final : public GatedRouter {
   }
 
  private:
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    const Var logits_TO = gate_(x_TD);
-    return {logits_TO, ops::softmax(logits_TO)};
-  }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
     std::vector<int32_t> all(static_cast<size_t>(n_outputs()));
     std::iota(all.begin(), all.end(), 0);
@@ -57,16 +48,9 @@ class LongcatRouter final : public GatedRouter {
     return ops::scale(ops::select_elements(s.probs_TE, pick_tokens(picks), pick_experts(picks)),
                       scaling_);
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var balance = ops::scale(switch_loss(s.probs_TE, stats.counts_E, ctx), aux_loss_weight_);
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.balance_loss = balance.value().data<double>()[0];
-    stats.z_loss = z.value().data<double>()[0];
-    return ops::add(balance, z);
-  }
 
   Tensor bias_O_;  // float32 always
-  double scaling_, update_rate_, aux_loss_weight_, z_loss_weight_;
+  double scaling_, update_rate_;
 };
 
 }  // namespace

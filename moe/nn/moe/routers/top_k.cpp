@@ -7,31 +7,21 @@
 //   softmax: after_topk
 // The last two are one function up to rounding. Selection compares probabilities, or logits in the
 // last form.
-#include "moe/nn/model_config.h"
-#include "moe/nn/moe/assignment_router.h"
-#include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
-#include "moe/ops/elementwise.h"
+#include "moe/nn/moe/softmax_router.h"
 #include "moe/ops/select.h"
-#include "moe/ops/softmax.h"
 
 namespace moe {
 namespace {
 
-class TopKRouter final : public GatedRouter {
+class TopKRouter final : public SoftmaxRouter {
  public:
   TopKRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, c.top_k, dtype),
+      : SoftmaxRouter(c, d_model, c.top_k, dtype),
         after_topk_(c.softmax == "after_topk"),
-        normalize_(c.norm_topk_prob),
-        aux_loss_weight_(c.aux_loss_weight),
-        z_loss_weight_(c.z_loss_weight) {}
+        normalize_(c.norm_topk_prob) {}
 
  private:
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    const Var logits_TE = gate_(x_TD);
-    return {logits_TE, ops::softmax(logits_TE)};
-  }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
     return top_k_picks((after_topk_ ? s.logits_TE : s.probs_TE).value(), k_, ctx);
   }
@@ -43,16 +33,8 @@ class TopKRouter final : public GatedRouter {
     const Var w_A1 = ops::select_elements(s.probs_TE, token_A, expert_A);
     return normalize_ ? ops::normalize_per_token(w_A1, token_A, n_tokens) : w_A1;
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var balance = ops::scale(switch_loss(s.probs_TE, stats.counts_E, ctx), aux_loss_weight_);
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.balance_loss = balance.value().data<double>()[0];
-    stats.z_loss = z.value().data<double>()[0];
-    return ops::add(balance, z);
-  }
 
   bool after_topk_, normalize_;
-  double aux_loss_weight_, z_loss_weight_;
 };
 
 }  // namespace

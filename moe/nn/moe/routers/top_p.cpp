@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Dynamic routing by probability mass (Huang et al. 2024, arXiv:2403.07652): a token takes its best
+// experts until their probabilities exceed model.moe.threshold, the one that crosses it included;
+// so at least one, and all of them from 1 on. Weights are the probabilities as they are. Beside the
+// balance loss, entropy_weight times the mean entropy of the probabilities keeps them peaked (eq.
+// 7). model.moe.top_k has no meaning.
+#include <numeric>
+
+#include "moe/nn/moe/balance_losses.h"
+#include "moe/nn/moe/routers.h"
+#include "moe/nn/moe/softmax_router.h"
+#include "moe/ops/elementwise.h"
+
+namespace moe {
+namespace {
+
+class TopPRouter final : public SoftmaxRouter {
+ public:
+  TopPRouter(const MoeConfig& c, int64_t d_model, DType dtype)
+      : SoftmaxRouter(c, d_model, c.n_experts, dtype),
+        threshold_(c.threshold),
+        entropy_weight_(c.entropy_weight) {}
+
+ private:
+  Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
+    std::vector<int32_t> all(static_cast<size_t>(n_experts_));
+    std::iota(all.begin(), all.end(), 0);
+    return token_choice(ctx, [&](int64_t t) {
+      const auto probability = [&](int32_t e) { return score_at(s.probs_TE.value(), t, e); };
+      std::vector<int32_t> experts = k_best(all, n_experts_, probability);
+      double mass = 0;
+      size_t n = 0;
+      while (n < experts.size() && mass <= threshold_) mass += probability(experts[n++]);
+      experts.resize(n);
+      return experts;
+    });
+  }
+  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
+    const Var entropy = ops::scale(router_entropy(s.probs_TE, ctx), entropy_weight_);
+    const Var rest = SoftmaxRouter::aux_loss(s, stats, ctx);
+    stats.balance_loss += entropy.value().data<double>()[0];
+    return ops::add(rest, entropy);
+  }
+
+  double threshold_, entropy_weight_;
+};
+
+}  // namespace
+
+std::unique_ptr<Router> make_top_p_router(const MoeConfig& config, int64_t d_model, DType dtype) {
+  return std::make_unique<TopPRouter>(config, d_model, dtype);
+}
+
+}  // namespace moe
