@@ -89,10 +89,11 @@ std::string front_matter(const ModelConfig& model, const Family& family, const M
   return out;
 }
 
-// A checkpoint that was named by itself is read even when it is damaged, but not in silence; of a
-// run folder only valid ones are taken.
+// The optimiser's state may be damaged or big; who only reads the model need not look at it.
 bool holds_the_model(const std::string& name) { return !starts_with(name, "optimizer"); }
 
+// A checkpoint that was named by itself is read even when it is damaged, but not in silence; of a
+// run folder only valid ones are taken.
 void warn_of_damage(const std::string& folder) {
   if (!exists(join_path(folder, kManifestName))) return;
   const std::vector<CheckpointProblem> problems = verify_checkpoint(folder, holds_the_model);

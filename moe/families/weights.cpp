@@ -33,6 +33,12 @@ bool is_skippable(const std::string& name) {
          ends_with(name, ".attn.masked_bias");
 }
 
+// What a router keeps beside its matrix: a selection bias, a controller's state.
+bool is_router_buffer(const std::string& name) {
+  return name.find(".gate.") != std::string::npos && !ends_with(name, ".weight") &&
+         !ends_with(name, ".bias");
+}
+
 Tensor transposed(const Tensor& t) {
   Tensor out = Tensor::empty({t.size(1), t.size(0)}, t.dtype());
   const int64_t rows = t.size(0), cols = t.size(1), bytes = dtype_bytes(t.dtype());
@@ -138,8 +144,7 @@ void check_weights_match(const std::string& folder, const ModelConfig& config,
   double stored = 0;
   for (const SafetensorsFolder::Item& item : files.items()) {
     const std::string& name = item.entry->name;
-    const bool is_parameter = !is_skippable(name) && !ends_with(name, "e_score_correction_bias") &&
-                              !ends_with(name, "gate.sparsity_lambda") &&
+    const bool is_parameter = !is_skippable(name) && !is_router_buffer(name) &&
                               !(config.tie_embeddings && name == "lm_head.weight");
     if (is_parameter) stored += double(item.entry->bytes) / double(dtype_bytes(item.entry->dtype));
   }

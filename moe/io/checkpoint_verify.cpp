@@ -110,21 +110,27 @@ void verify_file(const std::string& folder, const Manifest::File& wanted,
                              problems.back());
     return;
   }
-  // Block by block, because blocks can be read by several threads; the checksum of the whole file
-  // is for other programs.
-  std::vector<char> is_damaged(checksum.blocks_xxh3_64.size());
-  parallel_for(int64_t(is_damaged.size()), 1, [&](int64_t first_block, int64_t end) {
-    for (size_t i = size_t(first_block); i < size_t(end); ++i) {
-      const size_t begin = i * FileChecksum::kBlockBytes;
+  // The whole file and, to say where it differs, each block: jobs for all threads.
+  const size_t n_blocks = checksum.blocks_xxh3_64.size();
+  bool is_whole = false;
+  std::vector<char> differs(n_blocks);
+  parallel_for(int64_t(n_blocks) + 1, 1, [&](int64_t first_job, int64_t end) {
+    for (size_t job = size_t(first_job); job < size_t(end); ++job) {
+      if (job == 0) {
+        is_whole = xxh3_128_hex(bytes) == checksum.xxh3_128;
+        continue;
+      }
+      const size_t begin = (job - 1) * FileChecksum::kBlockBytes;
       const size_t n = std::min<size_t>(FileChecksum::kBlockBytes, bytes.size() - begin);
-      is_damaged[i] = xxh3_64(bytes.subspan(begin, n)) != checksum.blocks_xxh3_64[i];
+      differs[job - 1] = xxh3_64(bytes.subspan(begin, n)) != checksum.blocks_xxh3_64[job - 1];
     }
   });
-  const std::vector<bool> damaged(is_damaged.begin(), is_damaged.end());
-  if (std::find(damaged.begin(), damaged.end(), true) == damaged.end()) return;
+  const std::vector<bool> damaged(differs.begin(), differs.end());
+  if (is_whole && std::find(damaged.begin(), damaged.end(), true) == damaged.end()) return;
   const auto first = size_t(std::find(damaged.begin(), damaged.end(), true) - damaged.begin());
   const auto n_damaged = std::count(damaged.begin(), damaged.end(), true);
-  problems.push_back(problem_at(wanted.name, first * FileChecksum::kBlockBytes,
+  problems.push_back(problem_at(wanted.name,
+                                first == damaged.size() ? 0 : first * FileChecksum::kBlockBytes,
                                 str("the content differs from its checksum in ", n_damaged, " of ",
                                     damaged.size(), " blocks of 1 MiB")));
   if (checksum.parts)

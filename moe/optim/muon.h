@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Muon (Jordan et al. 2024): momentum, then an approximate orthogonalisation of each logical matrix
-// (q, k, v, gate, up and every expert apart) by some (five) Newton-Schulz steps. The rest of the
-// parameters is AdamW's. Products are GEMM chains in the parameter's own type, the Frobenius norm
-// follows the gradient-norm rule (docs/NUMERICS.md).
+// (q, k, v, gate, up and every expert apart) by a few Newton-Schulz steps (optim.muon_steps). The
+// rest of the parameters is AdamW's. Products are GEMM chains in the parameter's own type, the
+// Frobenius norm follows the gradient-norm rule (docs/NUMERICS.md).
 #pragma once
 
 #include "moe/optim/adamw.h"

@@ -210,8 +210,9 @@ void Run::prepare_model() {
   model_ = std::make_unique<TransformerLM>(config_.model);
   if (!model_->causal(true))
     log_warning(str("router '", config_.model.moe.router,
-                    "' is not causal: routes depend on later tokens, so the training loss is too "
-                    "good and generation is refused"));
+                    "' is not causal in training: routes depend on later tokens, so the training "
+                    "loss is too good",
+                    model_->causal(false) ? "" : ", and generation is refused"));
   if (!from_.path.empty())
     load_weights(*model_, from_.path);
   else if (!config_.model.init_from.empty())

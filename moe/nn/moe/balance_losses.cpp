@@ -128,6 +128,18 @@ Var router_z_loss(const Var& logits_TE, const ForwardContext& ctx) {
   });
 }
 
+Var balance_part(const Var& loss, double weight, RouterStats& stats) {
+  const Var part = ops::scale(loss, weight);
+  stats.balance_loss = part.value().data<double>()[0];
+  return part;
+}
+
+Var z_part(const Var& logits_TE, double weight, RouterStats& stats, const ForwardContext& ctx) {
+  const Var part = ops::scale(router_z_loss(logits_TE, ctx), weight);
+  stats.z_loss = part.value().data<double>()[0];
+  return part;
+}
+
 Var normalize_rows(const Var& scores_TE) {
   const int64_t T = scores_TE.size(0), E = scores_TE.size(1);
   Tensor y = Tensor::zeros(scores_TE.shape(), scores_TE.dtype());

@@ -26,6 +26,11 @@ Var weighted_column_means(const Var& scores_TE, const std::vector<double>& f_E,
 /// to 1.
 Var router_entropy(const Var& probs_TE, const ForwardContext& ctx);
 
+/// loss * weight, which stats.balance_loss then holds.
+Var balance_part(const Var& loss, double weight, RouterStats& stats);
+/// The z-loss times weight, which stats.z_loss then holds.
+Var z_part(const Var& logits_TE, double weight, RouterStats& stats, const ForwardContext& ctx);
+
 /// s / sum_e s of each row: independent scores (sigmoid) as a distribution, for switch_loss.
 Var normalize_rows(const Var& scores_TE);
 

@@ -19,11 +19,9 @@ AssignmentRouter::Scores SoftmaxRouter::score(const Var& x_TD, const ForwardCont
 }
 
 Var SoftmaxRouter::aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const {
-  const Var balance = ops::scale(switch_loss(s.probs_TE, stats.counts_E, ctx), aux_loss_weight_);
-  const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-  stats.balance_loss = balance.value().data<double>()[0];
-  stats.z_loss = z.value().data<double>()[0];
-  return ops::add(balance, z);
+  const Var balance =
+      balance_part(switch_loss(s.probs_TE, stats.counts_E, ctx), aux_loss_weight_, stats);
+  return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
 }
 
 }  // namespace moe

@@ -6,7 +6,6 @@
 #include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/nn/moe/softmax_router.h"
-#include "moe/ops/elementwise.h"
 #include "moe/ops/select.h"
 
 namespace moe {
@@ -26,9 +25,7 @@ class DenseRouter final : public SoftmaxRouter {
                                 pick_experts(picks));
   }
   Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.z_loss = z.value().data<double>()[0];
-    return z;
+    return z_part(s.logits_TE, z_loss_weight_, stats, ctx);
   }
 
   bool raw_;

@@ -2,30 +2,22 @@
 // Expert Choice routing: every expert takes its C best tokens of each sequence, C = ceil(tokens * k
 // / E) (Zhou et al. 2022, arXiv:2202.09368, section 3.2). Perfect balance by construction; not
 // causal, so generation refuses it.
-#include <cmath>
+#include <algorithm>
 
-#include "moe/nn/model_config.h"
-#include "moe/nn/moe/assignment_router.h"
 #include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
-#include "moe/ops/elementwise.h"
-#include "moe/ops/softmax.h"
+#include "moe/nn/moe/softmax_router.h"
 
 namespace moe {
 namespace {
 
-class ExpertChoiceRouter final : public GatedRouter {
+class ExpertChoiceRouter final : public SoftmaxRouter {
  public:
   ExpertChoiceRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, c.top_k, dtype),
-        z_loss_weight_(c.z_loss_weight) {}
+      : SoftmaxRouter(c, d_model, c.top_k, dtype) {}
 
  private:
   bool selects_causally(bool) const override { return false; }
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    const Var logits_TE = gate_(x_TD);
-    return {logits_TE, ops::softmax(logits_TE)};
-  }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
     Picks picks;
     const std::span<const int32_t> starts = ctx.sequence_starts_B1.data<int32_t>();
@@ -43,12 +35,8 @@ class ExpertChoiceRouter final : public GatedRouter {
     return picks;
   }
   Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.z_loss = z.value().data<double>()[0];
-    return z;
+    return z_part(s.logits_TE, z_loss_weight_, stats, ctx);
   }
-
-  double z_loss_weight_;
 };
 
 }  // namespace

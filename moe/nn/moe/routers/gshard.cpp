@@ -4,6 +4,8 @@
 // left out: where its weight is at most second_expert_threshold (threshold), or with probability
 // 1 - weight / threshold (random); the first keeps its weight. The balance loss counts first
 // choices alone. model.moe.top_k has no meaning.
+#include <algorithm>
+
 #include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/nn/moe/softmax_router.h"
@@ -75,11 +77,9 @@ class GshardRouter final : public SoftmaxRouter {
   Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
     std::vector<int64_t> first_E(size_t(n_experts_), 0);
     for (const Pick& p : top_k_picks(s.probs_TE.value(), 1, ctx)) first_E[size_t(p.expert)] += 1;
-    const Var balance = ops::scale(switch_loss(s.probs_TE, first_E, ctx), aux_loss_weight_);
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.balance_loss = balance.value().data<double>()[0];
-    stats.z_loss = z.value().data<double>()[0];
-    return ops::add(balance, z);
+    const Var balance =
+        balance_part(switch_loss(s.probs_TE, first_E, ctx), aux_loss_weight_, stats);
+    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
   }
 
   std::string policy_;

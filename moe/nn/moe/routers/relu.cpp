@@ -4,7 +4,7 @@
 // L1 loss, lambda * sum_e f_e mean_t w_te with f_e = E / (k T) * (tokens of e) (eq. 9), drives the
 // mean number of experts to top_k: after each step lambda grows by 1.2 while more are taken, else
 // it shrinks by 1.2 (eq. 7), layer by layer here.
-#include <cmath>
+#include <algorithm>
 
 #include "moe/nn/model_config.h"
 #include "moe/nn/moe/assignment_router.h"
@@ -60,12 +60,9 @@ class ReluRouter final : public GatedRouter {
       f_E.push_back(stats.n_tokens == 0 ? 0
                                         : double(n_experts_) * double(count) /
                                               (double(k_) * double(stats.n_tokens)));
-    const Var l1 =
-        ops::scale(weighted_column_means(s.probs_TE, f_E, ctx), double(lambda_1_.data<float>()[0]));
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.balance_loss = l1.value().data<double>()[0];
-    stats.z_loss = z.value().data<double>()[0];
-    return ops::add(l1, z);
+    const Var l1 = balance_part(weighted_column_means(s.probs_TE, f_E, ctx),
+                                double(lambda_1_.data<float>()[0]), stats);
+    return ops::add(l1, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
   }
 
   Tensor lambda_1_;  // float32 always; saved, since it is state of the run

@@ -88,12 +88,9 @@ class SigmoidBiasRouter final : public GatedRouter {
   // A small balance loss beside the bias is usual (DeepSeek-V3: 1e-4, per sequence; here per
   // micro-batch).
   Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var balance =
-        ops::scale(switch_loss(normalize_rows(s.probs_TE), stats.counts_E, ctx), aux_loss_weight_);
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.balance_loss = balance.value().data<double>()[0];
-    stats.z_loss = z.value().data<double>()[0];
-    return ops::add(balance, z);
+    const Var balance = balance_part(switch_loss(normalize_rows(s.probs_TE), stats.counts_E, ctx),
+                                     aux_loss_weight_, stats);
+    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
   }
 
   Tensor bias_E_;  // float32 always

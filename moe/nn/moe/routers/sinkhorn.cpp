@@ -4,6 +4,7 @@
 // columns to 1 / E, and the k largest entries of each row are taken: balanced in expectation,
 // without a loss, but a route depends on later tokens. Otherwise the k largest weights. Weights are
 // the sigmoid of the logit for k = 1, else the softmax over all experts, as they are.
+#include <algorithm>
 #include <cmath>
 
 #include "moe/nn/model_config.h"
@@ -11,7 +12,6 @@
 #include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/ops/activation.h"
-#include "moe/ops/elementwise.h"
 #include "moe/ops/softmax.h"
 
 namespace moe {
@@ -84,9 +84,7 @@ class SinkhornRouter final : public GatedRouter {
     return top_k_picks(balanced_TE, k_, ctx);
   }
   Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var z = ops::scale(router_z_loss(s.logits_TE, ctx), z_loss_weight_);
-    stats.z_loss = z.value().data<double>()[0];
-    return z;
+    return z_part(s.logits_TE, z_loss_weight_, stats, ctx);
   }
 
   double z_loss_weight_;

@@ -2,6 +2,7 @@
 // Switch routing (Fedus et al. 2021, arXiv:2101.03961): the one best expert, weighted by its
 // probability, so that the router learns from the task; model.moe.top_k has no meaning. In training
 // the router, not the experts, sees x times a draw of U(1 - eps, 1 + eps) (section 2.4).
+#include "moe/base/parallel.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/nn/moe/softmax_router.h"
 #include "moe/ops/elementwise.h"
@@ -21,14 +22,16 @@ class SwitchRouter final : public SoftmaxRouter {
     const std::span<const int64_t> index = ctx.token_index_T.data<int64_t>();
     const int64_t T = x_TD.size(0), D = x_TD.size(1);
     const Tensor factor_TD = Tensor::empty({T, D}, x_TD.dtype());
-    for (int64_t t = 0; t < T; ++t)
-      for (int64_t d = 0; d < D; ++d) {
-        const double u = 1 + jitter_ * (2 * draws.uniform(index[size_t(t)], d) - 1);
-        if (x_TD.dtype() == DType::f64)
-          factor_TD.view().at<double>(t, d) = u;
-        else
-          factor_TD.view().at<float>(t, d) = float(u);
-      }
+    parallel_for(T, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        for (int64_t d = 0; d < D; ++d) {
+          const double u = 1 + jitter_ * (2 * draws.uniform(index[size_t(t)], d) - 1);
+          if (x_TD.dtype() == DType::f64)
+            factor_TD.view().at<double>(t, d) = u;
+          else
+            factor_TD.view().at<float>(t, d) = float(u);
+        }
+    });
     return SoftmaxRouter::score(ops::multiply(x_TD, Var(factor_TD)), ctx);
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
