@@ -81,6 +81,8 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
       "n-gram hash embeddings: a learned row for each n-gram of 2 to this many tokens; 0: none");
   t.integer("model.ngram_buckets", c.ngram_buckets, 1, int64_t{1} << 24,
             "rows of the table of one n-gram order");
+  t.number("model.ngram_dropout", c.ngram_dropout, 0, 0.999,
+           "training: a token loses its n-grams from order n on with 1 - (1 - rate)^(n - 1)");
   t.number("model.layer_scale", c.layer_scale, 0, 1,
            "initial value of a learned scale on each branch's output; 0: none");
   t.number("model.dropout", c.dropout, 0, 0.999, "dropout rate on the embedding and each branch");

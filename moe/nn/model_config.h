@@ -70,7 +70,7 @@ struct ModelConfig {
   std::string qk_norm = "true";  // true: per head; per_row: over the whole projected row; false
   bool tie_embeddings = true;
   int64_t ngram_order = 0, ngram_buckets = 32768;  // n-gram hash embeddings; order 0: none
-  double layer_scale = 0, dropout = 0;
+  double layer_scale = 0, dropout = 0, ngram_dropout = 0;
   std::string init_from;
   bool has_moe = false;
   MoeConfig moe;

@@ -8,19 +8,40 @@
 namespace moe {
 
 NgramEmbedding::NgramEmbedding(const ModelConfig& c, DType dtype)
-    : max_order(c.ngram_order), n_buckets(c.ngram_buckets) {
+    : max_order(c.ngram_order), n_buckets(c.ngram_buckets), dropout(c.ngram_dropout) {
   if (max_order > 1)
     weight = Var(Tensor::zeros({(max_order - 1) * n_buckets, c.d_model}, dtype), true);
 }
 
 Var NgramEmbedding::add_to(const Var& x_TD, const ForwardContext& ctx) const {
   Var y_TD = x_TD;
+  const Tensor longest_T = ctx.training && dropout > 0 ? longest_kept(ctx) : Tensor();
   for (int64_t order = 2; order <= max_order; ++order) {
     const Tensor rows_T = ngram_rows(ctx, order, n_buckets);
     for (int32_t& row : rows_T.data<int32_t>()) row += int32_t((order - 2) * n_buckets);
-    y_TD = ops::add(y_TD, ops::gather_rows(weight, rows_T));
+    Var rows_TD = ops::gather_rows(weight, rows_T);
+    if (longest_T) {
+      std::vector<double> kept(size_t(rows_T.numel()));
+      for (size_t t = 0; t < kept.size(); ++t)
+        kept[t] = longest_T.data<int32_t>()[t] >= order ? 1 : 0;
+      const Tensor kept_T1 = Tensor::from<double>({rows_T.numel(), 1}, kept).to(weight.dtype());
+      rows_TD = ops::scale_rows(rows_TD, Var(kept_T1));
+    }
+    y_TD = ops::add(y_TD, rows_TD);
   }
   return y_TD;
+}
+
+Tensor NgramEmbedding::longest_kept(const ForwardContext& ctx) const {
+  const RngStream draws = ctx.rng.stream("dropout.ngrams");
+  const std::span<const int64_t> index_T = ctx.token_index_T.data<int64_t>();
+  Tensor longest_T = Tensor::empty({int64_t(index_T.size())}, DType::i32);
+  for (size_t t = 0; t < index_T.size(); ++t) {
+    int32_t order = 1;
+    while (order < max_order && draws.uniform(index_T[t], order) >= dropout) ++order;
+    longest_T.data<int32_t>()[t] = order;
+  }
+  return longest_T;
 }
 
 void NgramEmbedding::visit(const Visitor& v) const {

@@ -15,14 +15,20 @@ namespace moe {
 struct NgramEmbedding {
   int64_t max_order = 0;  // 0: none
   int64_t n_buckets = 0;  // rows of one order
-  Var weight;             // [(max_order - 1) * n_buckets, D], row-major
+  double dropout = 0;  // training: a token's orders from n on are left out with 1 - (1 - p)^(n-1)
+  Var weight;          // [(max_order - 1) * n_buckets, D], row-major
 
   NgramEmbedding() = default;
   NgramEmbedding(const ModelConfig& config, DType dtype);
   explicit operator bool() const { return max_order > 1; }
-  /// x plus the n-grams' rows, orders ascending.
+  /// x plus the n-grams' rows, orders ascending. In training dropout leaves out the longer orders
+  /// of a token, as if they had never been met, which later texts will often show the model.
   Var add_to(const Var& x_TD, const ForwardContext& ctx) const;
   void visit(const Visitor& v) const;
+
+ private:
+  /// i32 [T]: the longest order that dropout leaves to each token, 1 .. max_order.
+  Tensor longest_kept(const ForwardContext& ctx) const;
 };
 
 /// Row of each token's n-gram of this order among n_buckets, i32 [T]. Tokens before a sequence's

@@ -33,16 +33,19 @@ void softmax_backward(std::span<T> dz, std::span<const T> dy, std::span<const T>
 Var select_elements(const Var& x_TE, const Tensor& row_A, const Tensor& column_A) {
   const int64_t A = row_A.numel(), E = x_TE.size(1);
   Tensor y = Tensor::empty({A, 1}, x_TE.dtype());
-  auto at = [=](int64_t a) {
-    return size_t(row_A.data<int32_t>()[size_t(a)] * E + column_A.data<int32_t>()[size_t(a)]);
+  // Calls f(a, place of element a).
+  auto each = [=](auto f) {
+    const std::span<const int32_t> row = row_A.data<int32_t>(), column = column_A.data<int32_t>();
+    for (size_t a = 0; a < size_t(A); ++a) f(a, size_t(row[a] * E + column[a]));
   };
   with_type(x_TE.dtype(), [&]<class T>(T) {
-    for (int64_t a = 0; a < A; ++a) y.data<T>()[size_t(a)] = x_TE.value().data<T>()[at(a)];
+    const std::span<T> to = y.data<T>(), from = x_TE.value().data<T>();
+    each([&](size_t a, size_t at) { to[a] = from[at]; });
   });
   return record("select_elements", y, {x_TE}, [=](const Tensor& dy) {
     with_type(dy.dtype(), [&]<class T>(T) {
-      const std::span<T> dx = x_TE.grad().data<T>();
-      for (int64_t a = 0; a < A; ++a) dx[at(a)] += dy.data<T>()[size_t(a)];
+      const std::span<T> to = x_TE.grad().data<T>(), from = dy.data<T>();
+      each([&](size_t a, size_t at) { to[at] += from[a]; });
     });
   });
 }

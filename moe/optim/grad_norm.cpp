@@ -9,97 +9,61 @@
 namespace moe {
 namespace {
 
-constexpr int64_t kBlock = 4096;
+constexpr int64_t kBlock = 4096;  // elements of a row-major piece that make one chain
 
-struct Block {
-  const Tensor* grad;
-  const Piece* piece;  // null: a row-major parameter
-  int64_t begin, end;  // logical elements
+// Chains that lie side by side in memory: the rows of a panel, 16 of them, or one block.
+struct Chains {
+  const Tensor* tensor;
+  int64_t offset, length, stride;  // of the first element, of each chain, between its elements
+  int64_t lane, count;             // the chains that are wanted
+  int64_t place;                   // of the first one's sum, the others' follow
 };
 
-// Walks the logical elements of a block: runs of a fixed distance in memory, one row at a time.
 template <class T>
-struct Walk {
-  const T* x;
-  int64_t left_in_row, left;
-  int64_t stride, cols, row;
-  const T* matrix;
-  PanelMap map;
-
-  explicit Walk(const Block& b) : left(b.end - b.begin) {
-    const T* data = reinterpret_cast<const T*>(b.grad->raw());
-    if (b.grad->layout() == Layout::row_major) {
-      x = data + b.begin;
-      stride = 1;
-      left_in_row = left;
-      return;
-    }
-    map = b.grad->panel_map();
-    matrix = data + b.piece->matrix * map.stored_numel();
-    stride = 16;
-    cols = map.cols;
-    row = b.piece->row + b.begin / cols;
-    x = matrix + map.offset(row, b.begin % cols);
-    left_in_row = std::min(left, cols - b.begin % cols);
+void sums_of_squares(const Chains& c, double* sums) {
+  const T* x = reinterpret_cast<const T*>(c.tensor->raw()) + c.offset;
+  double lanes[16] = {};
+  if (c.stride == 16) {
+    for (int64_t j = 0; j < c.length; ++j, x += 16)
+      for (int i = 0; i < 16; ++i) lanes[i] += double(x[i]) * double(x[i]);
+  } else {
+    for (int64_t j = 0; j < c.length; ++j) lanes[0] += double(x[j]) * double(x[j]);
   }
-  void advance(int64_t n) {
-    x += n * stride;
-    left -= n;
-    left_in_row -= n;
-    if (left_in_row > 0 || left == 0) return;
-    x = matrix + map.offset(++row, 0);
-    left_in_row = std::min(left, cols);
-  }
-};
-
-constexpr int kTogether = 8;  // chains side by side: one addition alone waits four cycles
-
-/// Sums of squares of n_blocks <= kTogether blocks of equal size and layout, each one chain.
-template <class T>
-void sums_of_squares(const Block* blocks, int n_blocks, double* sums) {
-  std::vector<Walk<T>> walks;
-  for (int i = 0; i < n_blocks; ++i) walks.emplace_back(blocks[i]);
-  double sum[kTogether] = {};
-  while (walks[0].left > 0) {
-    int64_t n = walks[0].left_in_row;
-    for (const Walk<T>& w : walks) n = std::min(n, w.left_in_row);
-    const int64_t stride = walks[0].stride;
-    if (n_blocks == kTogether) {
-      const T* x[kTogether];
-      for (int i = 0; i < kTogether; ++i) x[i] = walks[size_t(i)].x;
-      for (int64_t j = 0; j < n * stride; j += stride)
-#pragma GCC unroll 8
-        for (int i = 0; i < kTogether; ++i) sum[i] += double(x[i][j]) * double(x[i][j]);
-    } else {
-      for (int i = 0; i < n_blocks; ++i)
-        for (int64_t j = 0; j < n * stride; j += stride)
-          sum[i] += double(walks[size_t(i)].x[j]) * double(walks[size_t(i)].x[j]);
-    }
-    for (Walk<T>& w : walks) w.advance(n);
-  }
-  std::copy(sum, sum + n_blocks, sums);
+  std::copy_n(lanes + c.lane, c.count, sums + c.place);
 }
 
-void add_blocks(std::vector<Block>& blocks, const Tensor& tensor, const Piece& piece, int64_t n) {
-  for (int64_t begin = 0; begin < n; begin += kBlock)
-    blocks.push_back({&tensor, &piece, begin, std::min(n, begin + kBlock)});
+/// Adds the piece's chains; their sums take the places from `place` on.
+int64_t add_chains(std::vector<Chains>& chains, const Tensor& tensor, const Piece& piece,
+                   int64_t place) {
+  if (tensor.layout() == Layout::row_major) {
+    const int64_t n = tensor.numel();
+    for (int64_t begin = 0; begin < n; begin += kBlock)
+      chains.push_back({&tensor, begin, std::min(kBlock, n - begin), 1, 0, 1, place++});
+    return place;
+  }
+  const PanelMap map = tensor.panel_map();
+  const int64_t matrix = piece.matrix * map.stored_numel();
+  for (int64_t row = piece.row; row < piece.row + piece.rows;) {
+    const int64_t stored = map.stored_row(row), lane = stored % 16;
+    // Logical rows follow one another inside a panel, and gate and up begin panels of their own.
+    Chains c{&tensor, matrix + (stored - lane) * map.cols, map.cols, 16, lane, 0, place};
+    const int64_t last = std::min(piece.row + piece.rows, row + 16 - lane);
+    while (row < last && map.stored_row(row) == stored + c.count) ++row, ++c.count;
+    place += c.count;
+    chains.push_back(c);
+  }
+  return place;
 }
 
-double norm_of(const std::vector<Block>& blocks) {
-  std::vector<double> sums(blocks.size());
-  parallel_for(int64_t(blocks.size()), kTogether, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end;) {
-      const Block& b = blocks[size_t(i)];
-      const auto alike = [&](const Block& c) {
-        return c.grad == b.grad && c.end - c.begin == b.end - b.begin;
-      };
-      int n = 1;
-      while (n < kTogether && i + n < end && alike(blocks[size_t(i + n)])) ++n;
-      if (b.grad->dtype() == DType::f64)
-        sums_of_squares<double>(&b, n, &sums[size_t(i)]);
+double norm_of(const std::vector<Chains>& chains, int64_t places) {
+  std::vector<double> sums(static_cast<size_t>(places));
+  parallel_for(int64_t(chains.size()), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Chains& c = chains[size_t(i)];
+      if (c.tensor->dtype() == DType::f64)
+        sums_of_squares<double>(c, sums.data());
       else
-        sums_of_squares<float>(&b, n, &sums[size_t(i)]);
-      i += n;
+        sums_of_squares<float>(c, sums.data());
     }
   });
   double total = 0;
@@ -110,19 +74,17 @@ double norm_of(const std::vector<Block>& blocks) {
 }  // namespace
 
 double gradient_norm(const std::vector<Parameter>& parameters) {
-  std::vector<Block> blocks;
+  std::vector<Chains> chains;
+  int64_t places = 0;
   for (const Parameter& p : parameters)
-    for (const Piece& piece : p.pieces)
-      add_blocks(blocks, p.var.grad(), piece, piece_shape(p, piece).numel());
-  return norm_of(blocks);
+    for (const Piece& piece : p.pieces) places = add_chains(chains, p.var.grad(), piece, places);
+  return norm_of(chains, places);
 }
 
 double piece_norm(const Tensor& stored, const Piece& piece) {
-  std::vector<Block> blocks;
-  add_blocks(
-      blocks, stored, piece,
-      stored.layout() == Layout::row_major ? stored.numel() : piece.rows * stored.shape()[-1]);
-  return norm_of(blocks);
+  std::vector<Chains> chains;
+  const int64_t places = add_chains(chains, stored, piece, 0);
+  return norm_of(chains, places);
 }
 
 double clip_factor(double norm, double max_norm) {

@@ -6,9 +6,10 @@
 
 namespace moe {
 
-/// sqrt of the sum of squares of all gradients, each parameter once: float64 over fixed blocks of
-/// 4,096 elements of each piece in its logical row-major order, block sums added in visit order.
-/// Independent of threads and layout. Not finite if any gradient is not.
+/// sqrt of the sum of squares of all gradients, each parameter once: in float64 one chain over each
+/// logical row of a panel weight and over each 4,096 elements of a row-major one; the chains' sums
+/// are added in visit order, rows ascending. Independent of threads. Not finite if any gradient is
+/// not.
 double gradient_norm(const std::vector<Parameter>& parameters);
 /// The same of one piece of a tensor that is stored like the piece's parameter: a Frobenius norm.
 double piece_norm(const Tensor& stored, const Piece& piece);

@@ -15,9 +15,10 @@ constexpr int64_t kMany = int64_t{1} << 40;
 
 // Keys of the model that change how it trains, not what it computes.
 bool is_training_key(const std::string& path) {
-  return path == "model.dropout" || path == "model.moe.aux_loss_weight" ||
-         path == "model.moe.z_loss_weight" || path == "model.moe.bias_update_rate" ||
-         path == "model.moe.allow_noncausal" || path == "model.init_from";
+  return path == "model.dropout" || path == "model.ngram_dropout" ||
+         path == "model.moe.aux_loss_weight" || path == "model.moe.z_loss_weight" ||
+         path == "model.moe.bias_update_rate" || path == "model.moe.allow_noncausal" ||
+         path == "model.init_from";
 }
 
 // The model `from` of a folder, with the training keys that were set; every other key that was set

@@ -129,6 +129,8 @@ TEST(ModelGradient, NgramEmbeddingsWithFewBuckets) {
   c.ngram_order = 3;
   c.ngram_buckets = 5;  // so that n-grams share rows
   check_gradients(c);
+  c.ngram_dropout = 0.4;
+  check_gradients(c, true);
 }
 
 TEST(ModelGradient, WindowSinkSoftCapAndLayerScale) {

@@ -53,6 +53,35 @@ TEST(NgramRows, SpreadOverTheBuckets) {
   EXPECT_NEAR(double(used.size()), 2589, 150);
 }
 
+// With a table of ones a token's sum counts the orders that were left to it.
+TEST(NgramDropout, LeavesTheLongerOrdersOut) {
+  ModelConfig c;
+  c.vocab_size = 9;
+  c.d_model = 1;
+  c.ngram_order = 4;
+  c.ngram_buckets = 8;
+  c.ngram_dropout = 0.25;
+  const NgramEmbedding ngrams(c, DType::f32);
+  const std::span<float> table = ngrams.weight.value().data<float>();
+  std::fill(table.begin(), table.end(), 1.0f);
+  ForwardContext ctx = pack_sequences({std::vector<int32_t>(20000, 3)});
+  const Var x(Tensor::zeros({20000, 1}, DType::f32));
+  const auto shares = [&] {
+    std::vector<double> share(4, 0);
+    for (const float kept : ngrams.add_to(x, ctx).value().data<float>())
+      share[size_t(kept)] += 1.0 / 20000;
+    return share;
+  };
+  EXPECT_EQ(shares(), (std::vector<double>{0, 0, 0, shares()[3]}));  // evaluation takes all
+  ctx.training = true;
+  const std::vector<double> share = shares();
+  // Standard deviation at most sqrt(1/4 / 20,000) = 0.0035.
+  EXPECT_NEAR(share[0], 0.25, 0.02);
+  EXPECT_NEAR(share[1], 0.75 * 0.25, 0.02);
+  EXPECT_NEAR(share[2], 0.75 * 0.75 * 0.25, 0.02);
+  EXPECT_NEAR(share[3], 0.75 * 0.75 * 0.75, 0.02);
+}
+
 TEST(NgramOrder, OneIsRefused) {
   ModelConfig c;
   c.vocab_size = 5;

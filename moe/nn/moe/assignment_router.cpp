@@ -73,8 +73,8 @@ namespace {
 
 template <class F>
 Tensor from_picks(const Picks& picks, F f) {
-  Tensor out = Tensor::empty({int64_t(picks.size())}, DType::i32);
-  for (size_t a = 0; a < picks.size(); ++a) out.data<int32_t>()[a] = f(picks[a]);
+  const Tensor out = Tensor::empty({int64_t(picks.size())}, DType::i32);
+  std::transform(picks.begin(), picks.end(), out.data<int32_t>().begin(), f);
   return out;
 }
 

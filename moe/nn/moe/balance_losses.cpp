@@ -135,6 +135,7 @@ Var balance_part(const Var& loss, double weight, RouterStats& stats) {
 }
 
 Var z_part(const Var& logits_TE, double weight, RouterStats& stats, const ForwardContext& ctx) {
+  if (weight == 0) return zero_loss();  // an exponential for each token and expert
   const Var part = ops::scale(router_z_loss(logits_TE, ctx), weight);
   stats.z_loss = part.value().data<double>()[0];
   return part;

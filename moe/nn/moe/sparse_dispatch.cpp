@@ -22,9 +22,9 @@ int64_t SparseDispatch::first(int64_t expert) const {
 namespace {
 
 Tensor tokens_of(const Picks& picks, int64_t begin, int64_t end) {
-  Tensor out = Tensor::empty({end - begin}, DType::i32);
-  for (int64_t a = begin; a < end; ++a)
-    out.data<int32_t>()[size_t(a - begin)] = picks[size_t(a)].token;
+  const Tensor out = Tensor::empty({end - begin}, DType::i32);
+  std::transform(picks.begin() + begin, picks.begin() + end, out.data<int32_t>().begin(),
+                 [](const Pick& p) { return p.token; });
   return out;
 }
 
@@ -49,12 +49,12 @@ Var SparseDispatch::combine(const Var& y_RD, const Var& x_TD) const {
   // Counting sort of the picks by token; picks ascend by expert, so each token's do too.
   Tensor offsets_T1 = Tensor::zeros({T + 1}, DType::i32),
          row_of_N = Tensor::empty({with_value}, DType::i32);
-  const std::span<int32_t> offsets = offsets_T1.data<int32_t>();
+  const std::span<int32_t> offsets = offsets_T1.data<int32_t>(), rows = row_of_N.data<int32_t>();
   for (int64_t a = 0; a < with_value; ++a) offsets[size_t(picks_[size_t(a)].token) + 1] += 1;
   for (int64_t t = 0; t < T; ++t) offsets[size_t(t) + 1] += offsets[size_t(t)];
   std::vector<int32_t> next(offsets.begin(), offsets.end() - 1);
   for (int64_t a = 0; a < with_value; ++a)
-    row_of_N.data<int32_t>()[size_t(next[size_t(picks_[size_t(a)].token)]++)] = int32_t(a);
+    rows[size_t(next[size_t(picks_[size_t(a)].token)]++)] = int32_t(a);
   return ops::combine_rows(
       rows_RD, weight_A1_,
       {.token_offsets_T1 = offsets_T1, .row_of_N = row_of_N, .weight_of_N = row_of_N});
