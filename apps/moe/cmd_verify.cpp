@@ -19,7 +19,7 @@ namespace {
 // batches.
 void reordered_gemm(const GroupedGemm& g) {
   ref_kernels<float>().grouped_gemm(g);
-  if (g.y.rows < 2 || g.gather_R) return;
+  if (g.y.rows < 2 || g.gather_R || g.scatter_R) return;
   for (int64_t e = 0; e < g.w.experts; ++e)
     for (int64_t r = g.offsets_E1[size_t(e)]; r < g.offsets_E1[size_t(e) + 1]; ++r)
       for (int64_t s = 0; s < g.w.map.out_cols(); ++s) {

@@ -20,15 +20,20 @@ namespace moe {
 enum class Activation { relu, gelu_tanh, gelu_erf, silu, sigmoid };
 
 /// Rows grouped by expert: rows [offsets_E1[e], offsets_E1[e+1]) belong to expert e. A plain linear
-/// layer is one expert. y: [R, w.map.out_cols()]; x: [R, K], or, with gather_R, row r of the
-/// product is row gather_R[r] of x.
+/// layer is one expert. y: [R, w.map.out_cols()]; x: [R, K]. With gather_R row r of the product is
+/// row gather_R[r] of x, with scatter_R row scatter_R[r] of y; several rows may then share one row,
+/// which takes them in the order of r. Each ascends inside an expert.
 struct GroupedGemm {
   MatView y;        // output of the product; holds dy in the backward calls
   MatView x;        // input; receives dx in grouped_gemm_dx
   PanelView w;      // weights; receives dW in grouped_gemm_dw
   MatView bias_EN;  // [E, out_cols], forward only; may be empty
   std::span<const int32_t> offsets_E1;
-  const int32_t* gather_R = nullptr;  // forward and dw only
+  const int32_t* gather_R = nullptr;  // dx: x[gather_R[r]] = x[gather_R[r]] + the finished chain
+  const int32_t* scatter_R =
+      nullptr;             // forward, with weight_R1: y[scatter_R[r]] = fma(weight_R1[r],
+                           // chain + bias, y[scatter_R[r]]), y begins as the caller says
+  MatView weight_R1 = {};  // forward with scatter_R only
   bool accumulate = true;  // dx and dw; false also sets pads and experts without rows to 0
 };
 
@@ -170,8 +175,10 @@ struct Kernels {
   void (*gated_act_fwd)(MatView h_RF, MatView gu, Activation);
   void (*gated_act_bwd)(MatView dgu, MatView dh_RF, MatView gu, Activation, bool accumulate);
   // Gradient and, once more, the value, in one pass: x becomes dx (gu dgu) and dy becomes y (dh h).
-  void (*act_bwd_and_fwd)(MatView x, MatView dy, Activation);
-  void (*gated_act_bwd_and_fwd)(MatView gu, MatView dh_RF, Activation);
+  // With weights w_R1, for rows that a weighted sum takes, dy and the value are multiplied by them
+  // first, and dw_R1 = dw_R1 + the row reduction of fma(value, dy); both may be empty.
+  void (*act_bwd_and_fwd)(MatView x, MatView dy, Activation, MatView w_R1, MatView dw_R1);
+  void (*gated_act_bwd_and_fwd)(MatView gu, MatView dh_RF, Activation, MatView w_R1, MatView dw_R1);
 
   // ---- softmax and loss
   // ------------------------------------------------------------------------------------------------

@@ -126,30 +126,35 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   b.backward.add(T, D, 2);
   b.gradients.add(up16(qkv), D);
   b.gradients.add(up16(D), H * A);
-  const auto network = [&](double rows, double F, double E, bool in_experts) {
+  // Experts whose rows are summed on their way out never hold a row of their output.
+  const bool sums_rows = !c.bias && !c.mlp_bias && c.moe.n_identity_experts == 0;
+  const auto network = [&](double rows, double F, double E) {
     const double hidden = double(ops::padded_columns(int64_t(F)));
     b.feed_forward.add(rows, double(ops::padded_columns(int64_t(up16(F) * wide))));
     b.forward.add(rows, hidden);
-    b.forward.add(rows, D);
     b.backward.add(rows, hidden);
-    if (in_experts) b.backward.add(rows, D, 2);
     b.gradients.add(E * up16(F) * wide, D);
     b.gradients.add(E * up16(D), F);
   };
   if (!moe) {
-    network(T, double(c.d_ff), 1, false);
+    network(T, double(c.d_ff), 1);
+    b.forward.add(T, D);
     return b;
   }
   const MoeConfig& m = c.moe;
   const double R = T * double(std::min(experts_per_token(m), m.n_experts)), E = double(m.n_experts),
                F_shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
-  network(R, double(m.d_ff), E, true);
-  b.feed_forward.add(R, D);      // what combine weighs
+  network(R, double(m.d_ff), E);
+  b.forward.add(T, D);
+  if (!sums_rows) {
+    b.feed_forward.add(R, D);  // what combine weighs
+    b.backward.add(R, D, 2);
+  }
   b.feed_forward.add(T, E, 2);   // logits and probabilities
   b.feed_forward.add(R, 1, 10);  // the plan of the rows and their weights
   b.backward.add(T, E, 2);
   if (has_gate(m)) b.gradients.add(up16(E), D);
-  if (F_shared > 0) network(T, F_shared, 1, false);
+  if (F_shared > 0) network(T, F_shared, 1);
   if (m.shared_gate) b.feed_forward.add(T, D);
   return b;
 }

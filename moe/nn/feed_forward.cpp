@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/feed_forward.h"
 
-#include "moe/ops/feed_forward.h"
-
 namespace moe {
 
 Activation activation_kind(const std::string& name) {
@@ -29,14 +27,21 @@ Var FeedForward::operator()(const Var& x_TD) const {
 }
 Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1,
                             const Tensor& token_R) const {
-  return ops::feed_forward(x_TD, offsets_E1, token_R,
-                           {.up = up.weight,
-                            .up_bias = up.bias,
-                            .down = down.weight,
-                            .down_bias = down.bias,
-                            .d_ff = d_ff,
-                            .gated = gated,
-                            .kind = kind});
+  return ops::feed_forward(x_TD, offsets_E1, token_R, weights());
+}
+Var FeedForward::weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
+                              const Var& weight_R1) const {
+  return ops::weighted_feed_forward(x_TD, offsets_E1, token_R, weight_R1, weights());
+}
+
+ops::FeedForwardWeights FeedForward::weights() const {
+  return {.up = up.weight,
+          .up_bias = up.bias,
+          .down = down.weight,
+          .down_bias = down.bias,
+          .d_ff = d_ff,
+          .gated = gated,
+          .kind = kind};
 }
 
 void FeedForward::visit(const Visitor& v) const {

@@ -6,6 +6,7 @@
 #include "moe/kernels/kernels.h"
 #include "moe/nn/linear.h"
 #include "moe/nn/model_config.h"
+#include "moe/ops/feed_forward.h"
 
 namespace moe {
 
@@ -25,7 +26,13 @@ struct FeedForward {
   Var operator()(const Var& x_TD) const;
   /// Row r of the experts is row token_R[r] of x_TD, or row r when token_R is null.
   Var operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R = {}) const;
+  /// [T, D]: each token's rows times their weights, summed; experts without biases only.
+  Var weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
+                   const Var& weight_R1) const;
   void visit(const Visitor& v) const;
+
+ private:
+  ops::FeedForwardWeights weights() const;
 };
 
 }  // namespace moe

@@ -23,6 +23,14 @@ struct FeedForwardWeights {
 Var feed_forward(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
                  const FeedForwardWeights& weights);
 
+/// The same with the sum that follows: y[t] = sum over the rows r with token_R[r] = t, ascending,
+/// of weight_R1[r] * (row r of the above), from 0; [T, D]. Neither the experts' outputs nor their
+/// gradients are ever stored, so `weights` must hold no down_bias. token_R ascends inside an
+/// expert. Forward has the bits of feed_forward and combine_rows; the gradient of a weight is the
+/// row reduction of h and of its gradient, h before the down projection.
+Var weighted_feed_forward(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
+                          const Var& weight_R1, const FeedForwardWeights& weights);
+
 /// Floats that a row of the op's own matrices takes in memory. Rows of a power of two would lie in
 /// the same few sets of the cache, where a tile's rows push one another out.
 int64_t padded_columns(int64_t columns);

@@ -10,28 +10,36 @@ MatView bias_view(const Tensor& bias) {
   return {bias.raw(), bias.dtype(), bias.n_matrices(), map.out_cols(), map.stored_rows()};
 }
 
+const int32_t* row_numbers(const Tensor& rows_R) {
+  return rows_R ? rows_R.data<int32_t>().data() : nullptr;
+}
+
 }  // namespace
 
 void grouped_linear_fwd(const Kernels& k, const MatView& y, const MatView& x, const Var& w,
-                        const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R) {
+                        const Var& bias, const Tensor& offsets_E1, const ProductRows& rows) {
   const PanelView panels = w.value().panels();
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
+  const int64_t n_rows = rows.y ? rows.y.numel() : y.rows;
   MOE_CHECK(x.cols == panels.map.cols, "[grouped_linear] x is [", x.rows, ", ", x.cols,
             "], the weight ", w.shape().text());
   MOE_CHECK(int64_t(offsets.size()) == panels.experts + 1, "[grouped_linear] weight has ",
             panels.experts, " experts, offsets imply ", offsets.size() - 1);
-  MOE_CHECK(offsets.front() == 0 && offsets.back() == y.rows, "[grouped_linear] offsets run from ",
-            offsets.front(), " to ", offsets.back(), ", there are ", y.rows, " rows");
+  MOE_CHECK(offsets.front() == 0 && offsets.back() == n_rows, "[grouped_linear] offsets run from ",
+            offsets.front(), " to ", offsets.back(), ", there are ", n_rows, " rows");
   k.grouped_gemm({.y = y,
                   .x = x,
                   .w = panels,
                   .bias_EN = bias ? bias_view(bias.value()) : MatView{},
                   .offsets_E1 = offsets,
-                  .gather_R = gather_R ? gather_R.data<int32_t>().data() : nullptr});
+                  .gather_R = row_numbers(rows.x),
+                  .scatter_R = row_numbers(rows.y),
+                  .weight_R1 = rows.y ? rows.weight_R1.view() : MatView{}});
 }
 
 void grouped_linear_bwd_weights(const Kernels& k, const MatView& dy, const MatView& x, const Var& w,
-                                const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R) {
+                                const Var& bias, const Tensor& offsets_E1,
+                                const ProductRows& rows) {
   const std::span<const int32_t> offsets = offsets_E1.data<int32_t>();
   if (wants_grad(bias)) k.bias_bwd(bias_view(bias.grad()), dy, offsets);
   if (!wants_grad(w)) return;
@@ -41,17 +49,23 @@ void grouped_linear_bwd_weights(const Kernels& k, const MatView& dy, const MatVi
                      .w = dw.panels(),
                      .bias_EN = {},
                      .offsets_E1 = offsets,
-                     .gather_R = gather_R ? gather_R.data<int32_t>().data() : nullptr,
+                     .gather_R = row_numbers(rows.x),
+                     .scatter_R = row_numbers(rows.y),
+                     .weight_R1 = {},
                      .accumulate = accumulate});
 }
 
 void grouped_linear_bwd_input(const Kernels& k, const MatView& dx, bool accumulate,
-                              const MatView& dy, const Var& w, const Tensor& offsets_E1) {
+                              const MatView& dy, const Var& w, const Tensor& offsets_E1,
+                              const ProductRows& rows) {
   k.grouped_gemm_dx({.y = dy,
                      .x = dx,
                      .w = w.value().panels(),
                      .bias_EN = {},
                      .offsets_E1 = offsets_E1.data<int32_t>(),
+                     .gather_R = row_numbers(rows.x),
+                     .scatter_R = row_numbers(rows.y),
+                     .weight_R1 = {},
                      .accumulate = accumulate});
 }
 

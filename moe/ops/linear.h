@@ -21,16 +21,23 @@ Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1,
 /// Offsets of rows that all belong to one matrix: {0, n_rows}.
 Tensor one_group(int64_t n_rows);
 
-// The three parts, for ops that hold linear maps inside. fwd checks the shapes and overwrites y;
-// bwd_weights adds to (or, at first use, sets) the gradients of w and bias that are wanted;
-// bwd_input adds dy W to dx, or sets it. With gather_R (i32), row r of the product is row
-// gather_R[r] of x.
+/// Where the rows of a product lie, where that is not row r: its row r is row x[r] of the input and
+/// row y[r] of the output, which it is added to with weight_R1[r]. i32 [R], ascending inside an
+/// expert; null: row r.
+struct ProductRows {
+  Tensor x = {}, y = {}, weight_R1 = {};
+};
+
+// The three parts, for ops that hold linear maps inside. fwd checks the shapes and overwrites y, or
+// with rows.y adds to it; bwd_weights adds to (or, at first use, sets) the gradients of w and bias
+// that are wanted; bwd_input adds dy W to dx, or sets it; with rows.x it must add.
 void grouped_linear_fwd(const Kernels& k, const MatView& y, const MatView& x, const Var& w,
-                        const Var& bias, const Tensor& offsets_E1, const Tensor& gather_R = {});
+                        const Var& bias, const Tensor& offsets_E1, const ProductRows& rows = {});
 void grouped_linear_bwd_weights(const Kernels& k, const MatView& dy, const MatView& x, const Var& w,
                                 const Var& bias, const Tensor& offsets_E1,
-                                const Tensor& gather_R = {});
+                                const ProductRows& rows = {});
 void grouped_linear_bwd_input(const Kernels& k, const MatView& dx, bool accumulate,
-                              const MatView& dy, const Var& w, const Tensor& offsets_E1);
+                              const MatView& dy, const Var& w, const Tensor& offsets_E1,
+                              const ProductRows& rows = {});
 
 }  // namespace moe::ops

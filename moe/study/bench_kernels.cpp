@@ -94,7 +94,12 @@ std::vector<KernelTime> bench_gemm(const BenchOptions& o) {
     std::vector<int32_t> offsets;
     for (int64_t e = 0; e <= map.experts; ++e)
       offsets.push_back(int32_t(map.rows * e / map.experts));
-    const GroupedGemm g{y.view(), x.view(), w.panels(), {}, offsets, nullptr, false};
+    const GroupedGemm g{.y = y.view(),
+                        .x = x.view(),
+                        .w = w.panels(),
+                        .bias_EN = {},
+                        .offsets_E1 = offsets,
+                        .accumulate = false};
     const double flop = 2.0 * double(map.rows * map.out * map.in);
     const auto add = [&](const char* pass, void (*kernel)(const GroupedGemm&)) {
       const Measured m = measure(ceilings, [&] { kernel(g); });

@@ -25,11 +25,12 @@ void activations_equal_reference(const Shape2& s) {
     SCOPED_TRACE(a.name);
     expect_reference(
         {random_matrix(s.rows, s.cols, s.gap, 1), random_matrix(s.rows, s.cols, s.gap, 2, s.fill),
-         random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, s.cols, s.gap, 4)},
+         random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, s.cols, s.gap, 4),
+         random_matrix(s.rows, 1, s.gap, 5), random_matrix(s.rows, 1, s.gap, 6)},
         [&](const Kernels& k, const std::vector<MatView>& v) {
           k.act_fwd(v[0], v[1], a.kind);
           k.act_bwd(v[3], v[2], v[1], a.kind, true);
-          k.act_bwd_and_fwd(v[1], v[2], a.kind);
+          k.act_bwd_and_fwd(v[1], v[2], a.kind, v[4], v[5]);
         });
   }
 }
@@ -40,11 +41,12 @@ void gated_activations_equal_reference(const Shape2& s) {
     SCOPED_TRACE(a.name);
     expect_reference(
         {random_matrix(s.rows, s.cols, s.gap, 1), random_matrix(s.rows, wide, s.gap, 2, s.fill),
-         random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, wide, s.gap, 4)},
+         random_matrix(s.rows, s.cols, s.gap, 3, s.fill), random_matrix(s.rows, wide, s.gap, 4),
+         random_matrix(s.rows, 1, s.gap, 5), random_matrix(s.rows, 1, s.gap, 6)},
         [&](const Kernels& k, const std::vector<MatView>& v) {
           k.gated_act_fwd(v[0], v[1], a.kind);
           k.gated_act_bwd(v[3], v[2], v[1], a.kind, true);
-          k.gated_act_bwd_and_fwd(v[1], v[2], a.kind);
+          k.gated_act_bwd_and_fwd(v[1], v[2], a.kind, v[4], v[5]);
         });
   }
 }
@@ -101,7 +103,7 @@ TEST(Activation, GradientAndValueInOnePassHaveTheBitsOfTwo) {
       auto dx = x, y = dy, dx_want = x, y_want = dy;
       k.act_bwd(dx_want.view(), dy.view(), x.view(), a.kind, false);
       k.act_fwd(y_want.view(), x.view(), a.kind);
-      k.act_bwd_and_fwd(dx.view(), y.view(), a.kind);
+      k.act_bwd_and_fwd(dx.view(), y.view(), a.kind, {}, {});
       expect_same(dx.numbers, dx_want.numbers, a.name);
       expect_same(y.numbers, y_want.numbers, a.name);
 
@@ -109,7 +111,7 @@ TEST(Activation, GradientAndValueInOnePassHaveTheBitsOfTwo) {
       auto dgu = gu, h = dh, dgu_want = gu, h_want = dh;
       k.gated_act_bwd(dgu_want.view(), dh.view(), gu.view(), a.kind, false);
       k.gated_act_fwd(h_want.view(), gu.view(), a.kind);
-      k.gated_act_bwd_and_fwd(dgu.view(), h.view(), a.kind);
+      k.gated_act_bwd_and_fwd(dgu.view(), h.view(), a.kind, {}, {});
       expect_same(dgu.numbers, dgu_want.numbers, a.name);
       expect_same(h.numbers, h_want.numbers, a.name);
     }

@@ -211,6 +211,76 @@ TEST(LinearKernels, LongContractionsMatchTheReference) {
                             Threads::several);  // dw: several row blocks
 }
 
+// Products whose rows share rows of an output: the weighted sum on the way out, the gradient of
+// gathered rows, and both gradients from gathered rows of dy.
+struct SharedCase {
+  int64_t N, K;
+  bool gate_up;
+  std::vector<int32_t> rows_E;
+  int64_t n_tokens;
+  bool bias = false;
+};
+
+void expect_shared_rows_equal_reference(const SharedCase& c) {
+  SCOPED_TRACE(str("N ", c.N, " K ", c.K, " tokens ", c.n_tokens, " rows[0] ", c.rows_E[0]));
+  const Linear inputs(
+      {.N = c.N, .K = c.K, .gate_up = c.gate_up, .rows_E = c.rows_E, .bias = c.bias});
+  std::vector<int32_t> token_R;  // ascending inside an expert, some twice, some left out
+  for (const int32_t n : c.rows_E)
+    for (int32_t i = 0; i < n; ++i) token_R.push_back(int32_t(i * c.n_tokens / n));
+  const int64_t out = inputs.map.out_cols();
+  const Guarded<float> weight = random_floats(inputs.rows, 6),
+                       y_T = random_floats(c.n_tokens * (out + 3), 7),
+                       x_T = random_floats(c.n_tokens * (c.K + 5), 8);
+  struct Results {
+    Guarded<float> sum, dx, dx_of_gathered, dw;
+  };
+  const auto run = [&](const Kernels& k) {
+    Linear own = inputs;
+    Results r{y_T, x_T, own.x, own.w};
+    GroupedGemm g = own.args();
+    g.scatter_R = token_R.data();
+    g.weight_R1 = weight.view(inputs.rows, 1, 1);
+    g.y = r.sum.view(c.n_tokens, out, out + 3);
+    k.grouped_gemm(g);
+    g.x = x_T.view(c.n_tokens, c.K, c.K + 5);
+    g.gather_R = token_R.data();
+    k.grouped_gemm(g);
+    g = own.args();
+    g.gather_R = token_R.data();
+    g.x = r.dx.view(c.n_tokens, c.K, c.K + 5);
+    k.grouped_gemm_dx(g);
+    g = own.args();
+    g.scatter_R = token_R.data();
+    g.y = y_T.view(c.n_tokens, out, out + 3);
+    g.x = r.dx_of_gathered.view(inputs.rows, c.K, c.K);
+    k.grouped_gemm_dx(g);
+    g.x = own.args().x;
+    g.w.data = r.dw.data();
+    k.grouped_gemm_dw(g);
+    return r;
+  };
+  const Results want = run(ref_kernels<float>());
+  for_each_table_and_threads([&](const Kernels& k) {
+    const Results got = run(k);
+    expect_same(got.sum, want.sum, "weighted sum");
+    expect_same(got.dx, want.dx, "dx of shared rows");
+    expect_same(got.dx_of_gathered, want.dx_of_gathered, "dx from gathered dy");
+    expect_same(got.dw, want.dw, "dw from gathered dy");
+  });
+}
+
+TEST(LinearKernels, RowsThatShareAnOutputMatchTheReferenceOnAnyThreads) {
+  for (const int64_t N : {1, 17, 65, 200})
+    expect_shared_rows_equal_reference({N, 33, false, {5, 0, 1, 40}, 9, N == 17});
+  for (const int64_t F : {3, 16, 40})
+    expect_shared_rows_equal_reference({2 * F, 130, true, {31, 7, 0, 2}, 40});
+  expect_shared_rows_equal_reference({70, 150, false, {700, 300, 0, 530}, 600});  // pieces of rows
+  expect_shared_rows_equal_reference({1100, 40, false, {260, 20}, 300});  // dx: several chunks
+  expect_shared_rows_equal_reference({40, 40, false, {0, 0}, 3});
+  expect_shared_rows_equal_reference({300, 64, false, {1, 1}, 1});
+}
+
 TEST(LinearKernels, DenormalsInfinitiesNaNsAndSignedZerosMatchTheReference) {
   for (const int64_t N : {1, 17, 48, 65})
     expect_equal_to_reference(

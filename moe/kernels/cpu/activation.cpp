@@ -139,36 +139,62 @@ void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind, bool
   });
 }
 
-void act_bwd_and_fwd(MatView x, MatView dy, Activation kind) {
+// One row: `in` becomes its gradient, `dh` the value; with a weight, both of the weighted row, and
+// the weight's own gradient is returned.
+template <Activation kKind, bool kGated, bool kWeighted>
+HWY_INLINE float backward_and_value(float* in, float* dh_row, int64_t columns, float weight) {
+  const F32 d;
+  const F32Vec zero = hn::Zero(d), w = hn::Set(d, weight);
+  return reduce_row(columns, [&](F32Vec lane, auto at) HWY_ATTR {
+    const auto gate = at.shifted(kGated ? at.i / 16 * 16 : 0), partner = gate.shifted(16);
+    F32Vec dh = at.load(dh_row), up = zero;
+    const ValueAndSlope f = activate<kKind>(gate.load(in));
+    F32Vec value = f.value;
+    if constexpr (kGated) {
+      up = partner.load(in);
+      value = hn::Mul(value, up);
+    }
+    if constexpr (kWeighted) {
+      lane = hn::MulAdd(value, dh, lane);
+      dh = hn::Mul(w, dh);
+      value = hn::Mul(w, value);
+    }
+    if constexpr (kGated) {
+      gate.store(hn::MulAdd(hn::Mul(dh, up), f.slope, zero), in);
+      partner.store(hn::MulAdd(dh, f.value, zero), in);
+    } else {
+      gate.store(hn::MulAdd(dh, f.slope, zero), in);
+    }
+    at.store(value, dh_row);
+    return lane;
+  });
+}
+
+template <bool kGated>
+void backward_and_value(MatView in, MatView dh_RF, Activation kind, MatView w_R1, MatView dw_R1) {
   with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
-    for_element_ranges({x, dy}, [&](int64_t row, int64_t begin, int64_t end) HWY_ATTR {
-      float *x_row = x.row<float>(row), *dy_row = dy.row<float>(row);
-      for_each_vector(begin, end, [&](auto at) HWY_ATTR {
-        const ValueAndSlope f = activate<kKind>(at.load(x_row));
-        at.store(hn::MulAdd(at.load(dy_row), f.slope, hn::Zero(F32())), x_row);
-        at.store(f.value, dy_row);
-      });
+    for_row_ranges(dh_RF.rows, dh_RF.cols, [&](int64_t begin, int64_t end) HWY_ATTR {
+      for (int64_t r = begin; r < end; ++r) {
+        float *dh_row = dh_RF.row<float>(r), *in_row = in.row<float>(r);
+        if (w_R1) {
+          const float dot = backward_and_value<kKind, kGated, true>(in_row, dh_row, dh_RF.cols,
+                                                                    w_R1.at<float>(r, 0));
+          if (dw_R1) dw_R1.at<float>(r, 0) = dw_R1.at<float>(r, 0) + dot;
+        } else {
+          backward_and_value<kKind, kGated, false>(in_row, dh_row, dh_RF.cols, 1);
+        }
+        if (kGated) clear_pads(in_row, dh_RF.cols);
+      }
     });
   });
 }
 
-void gated_act_bwd_and_fwd(MatView gu, MatView dh_RF, Activation kind) {
-  with_activation(kind, [&]<Activation kKind>() HWY_ATTR {
-    for_row_ranges(dh_RF.rows, dh_RF.cols, [&](int64_t begin, int64_t end) HWY_ATTR {
-      for (int64_t r = begin; r < end; ++r) {
-        float *dh_row = dh_RF.row<float>(r), *gu_row = gu.row<float>(r);
-        for_each_gate(dh_RF.cols, [&](auto at, auto gate) HWY_ATTR {
-          const auto up = gate.shifted(16);
-          const F32Vec dh = at.load(dh_row), u = up.load(gu_row), zero = hn::Zero(F32());
-          const ValueAndSlope f = activate<kKind>(gate.load(gu_row));
-          gate.store(hn::MulAdd(hn::Mul(dh, u), f.slope, zero), gu_row);
-          up.store(hn::MulAdd(dh, f.value, zero), gu_row);
-          at.store(hn::Mul(f.value, u), dh_row);
-        });
-        clear_pads(gu_row, dh_RF.cols);
-      }
-    });
-  });
+void act_bwd_and_fwd(MatView x, MatView dy, Activation kind, MatView w_R1, MatView dw_R1) {
+  backward_and_value<false>(x, dy, kind, w_R1, dw_R1);
+}
+void gated_act_bwd_and_fwd(MatView gu, MatView dh_RF, Activation kind, MatView w_R1,
+                           MatView dw_R1) {
+  backward_and_value<true>(gu, dh_RF, kind, w_R1, dw_R1);
 }
 
 }  // namespace

@@ -51,4 +51,46 @@ void for_expert_pieces(std::span<const int32_t> offsets_E1, int64_t experts, int
   });
 }
 
+/// The same for a product whose rows share rows of the output, which each takes in ascending order:
+/// pieces are ranges of output rows and of columns, and every piece passes all experts. Calls f(e,
+/// first_row, last_row, first_column, last_column) for rows of expert e, experts ascending.
+/// `row_R`: the output row of each product row, ascending inside an expert.
+template <class F>
+void for_shared_row_pieces(std::span<const int32_t> offsets_E1, int64_t experts,
+                           const int32_t* row_R, int64_t n_rows, int64_t cols,
+                           int64_t multiply_adds, F f) {
+  // Fewer rows of an expert in a piece leave its last tile half empty; narrower columns read the
+  // other operand more often.
+  constexpr int64_t kMinRows = 192, kMinColumns = 64, kGrain = 32, kPartsPerThread = 4;
+  int64_t with_rows = 0;
+  for (int64_t e = 0; e < experts; ++e)
+    with_rows += offsets_E1[size_t(e)] < offsets_E1[size_t(e) + 1];
+  if (with_rows == 0) return;
+  const int64_t threads = n_threads(),
+                most = std::clamp<int64_t>(multiply_adds / kMinMultiplyAddsPerThread, 1,
+                                           kPartsPerThread * threads);
+  const int64_t row_parts =
+      std::clamp<int64_t>(offsets_E1[size_t(experts)] / with_rows / kMinRows, 1, most);
+  const int64_t column_parts =
+      row_parts >= threads
+          ? 1
+          : std::clamp<int64_t>(most / row_parts, 1, std::max<int64_t>(1, cols / kMinColumns));
+  parallel_for(row_parts * column_parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t i = part / column_parts, j = part % column_parts;
+      const auto column = [&](int64_t n) {
+        return n == column_parts ? cols : cols * n / column_parts / kGrain * kGrain;
+      };
+      const auto limit = [&](int64_t n) { return int32_t(n_rows * n / row_parts); };
+      for (int64_t e = 0; e < experts; ++e) {
+        const int32_t *first = row_R + offsets_E1[size_t(e)],
+                      *last = row_R + offsets_E1[size_t(e) + 1];
+        const int64_t r0 = std::lower_bound(first, last, limit(i)) - row_R,
+                      r1 = std::lower_bound(first, last, limit(i + 1)) - row_R;
+        if (r0 < r1 && column(j) < column(j + 1)) f(e, r0, r1, column(j), column(j + 1));
+      }
+    }
+  });
+}
+
 }  // namespace moe

@@ -19,7 +19,46 @@ namespace {
 // Pieces start at whole tiles of either kind, and of 16 columns.
 constexpr int64_t kGrain = 48;
 
+// Rows of a block of products that share their output rows: a block of 128 columns stays in L2
+// until it is added.
+constexpr int64_t kSharedRows = 256;
+
+// y[scatter_R[r]] = fma(weight_R1[r], x W^T + bias, y[scatter_R[r]]), by blocks of rows in scratch.
+void grouped_gemm_weighted_sum(const GroupedGemm& g) {
+  const PanelMap& map = g.w.map;
+  for_shared_row_pieces(
+      g.offsets_E1, g.w.experts, g.scatter_R, g.y.rows, map.out_cols(),
+      g.offsets_E1.back() * map.stored_numel(),
+      [&](int64_t e, int64_t r0, int64_t r1, int64_t c0, int64_t c1) HWY_ATTR {
+        const int64_t stride = (c1 - c0 + 15) / 16 * 16;
+        float* block = thread_scratch<1>(std::min(kSharedRows, r1 - r0) * stride);
+        for (int64_t first = r0; first < r1; first += kSharedRows) {
+          const int64_t n = std::min(kSharedRows, r1 - first);
+          const int64_t x_row = g.gather_R ? 0 : first;
+          multiply({.K = map.cols,
+                    .a = {static_cast<const float*>(g.x.data) + x_row * g.x.stride, g.x.stride,
+                          g.gather_R ? g.gather_R + first : nullptr},
+                    .b = g.w.expert<float>(e) + c0 * map.cols,
+                    .panel_stride = map.cols * 16,
+                    .out = block,
+                    .out_stride = stride,
+                    .cols = c1 - c0,
+                    .bias = g.bias_EN ? g.bias_EN.row<float>(e) + c0 : nullptr},
+                   0, n, 0, (c1 - c0 + 15) / 16);
+          for (int64_t i = 0; i < n; ++i) {
+            float* y = g.y.row<float>(g.scatter_R[first + i]) + c0;
+            const float* product = block + i * stride;
+            const F32Vec weight = hn::Set(F32(), g.weight_R1.at<float>(first + i, 0));
+            for_each_vector(0, c1 - c0, [&](auto at) HWY_ATTR {
+              at.store(hn::MulAdd(weight, at.load(product), at.load(y)), y);
+            });
+          }
+        }
+      });
+}
+
 void grouped_gemm(const GroupedGemm& g) {
+  if (g.scatter_R) return grouped_gemm_weighted_sum(g);
   const PanelMap& map = g.w.map;
   const auto split_rows = [&](int64_t rows) { return rows >= map.stored_rows(); };
   const auto rows_of = [&](int64_t e) {
@@ -49,7 +88,41 @@ void grouped_gemm(const GroupedGemm& g) {
       });
 }
 
+// Rows of dy of an expert from row `first` on.
+Rows dy_rows(const GroupedGemm& g, int64_t first) {
+  return {static_cast<const float*>(g.y.data) + (g.scatter_R ? 0 : first * g.y.stride), g.y.stride,
+          g.scatter_R ? g.scatter_R + first : nullptr};
+}
+
+// x[gather_R[r]] = x[gather_R[r]] + dy W, by blocks of rows in scratch.
+void grouped_gemm_dx_shared(const GroupedGemm& g) {
+  const PanelMap& map = g.w.map;
+  const PanelMap::Ranges valid = map.valid_ranges();
+  for_shared_row_pieces(g.offsets_E1, g.w.experts, g.gather_R, g.x.rows, map.cols,
+                        g.offsets_E1.back() * map.stored_numel(),
+                        [&](int64_t e, int64_t r0, int64_t r1, int64_t c0, int64_t c1) HWY_ATTR {
+                          const int64_t stride = (c1 - c0 + 15) / 16 * 16;
+                          float* block = thread_scratch<1>(std::min(kSharedRows, r1 - r0) * stride);
+                          for (int64_t first = r0; first < r1; first += kSharedRows) {
+                            const int64_t n = std::min(kSharedRows, r1 - first);
+                            for (int i = 0; i < valid.count; ++i)
+                              multiply_transposed(g.w.expert<float>(e) + c0 * 16, map.cols,
+                                                  valid.range[size_t(i)][0],
+                                                  valid.range[size_t(i)][1], dy_rows(g, first),
+                                                  block, stride, 0, n, 0, c1 - c0, i > 0);
+                            for (int64_t i = 0; i < n; ++i) {
+                              float* x = g.x.row<float>(g.gather_R[first + i]) + c0;
+                              const float* product = block + i * stride;
+                              for_each_vector(0, c1 - c0, [&](auto at) HWY_ATTR {
+                                at.store(hn::Add(at.load(x), at.load(product)), x);
+                              });
+                            }
+                          }
+                        });
+}
+
 void grouped_gemm_dx(const GroupedGemm& g) {
+  if (g.gather_R) return grouped_gemm_dx_shared(g);
   const PanelMap& map = g.w.map;
   const PanelMap::Ranges valid = map.valid_ranges();
   const auto split_rows = [&](int64_t rows) { return rows >= map.cols; };
@@ -62,12 +135,11 @@ void grouped_gemm_dx(const GroupedGemm& g) {
                       const int64_t first = g.offsets_E1[size_t(e)], n = rows_of(e);
                       const bool by_rows = split_rows(n);
                       for (int i = 0; i < valid.count; ++i)
-                        multiply_transposed(g.w.expert<float>(e), map.cols,
-                                            valid.range[size_t(i)][0], valid.range[size_t(i)][1],
-                                            {g.y.row<float>(first), g.y.stride},
-                                            g.x.row<float>(first), g.x.stride, by_rows ? begin : 0,
-                                            by_rows ? end : n, by_rows ? 0 : begin,
-                                            by_rows ? map.cols : end, g.accumulate || i > 0);
+                        multiply_transposed(
+                            g.w.expert<float>(e), map.cols, valid.range[size_t(i)][0],
+                            valid.range[size_t(i)][1], dy_rows(g, first), g.x.row<float>(first),
+                            g.x.stride, by_rows ? begin : 0, by_rows ? end : n, by_rows ? 0 : begin,
+                            by_rows ? map.cols : end, g.accumulate || i > 0);
                     });
 }
 
@@ -88,7 +160,7 @@ void grouped_gemm_dw(const GroupedGemm& g) {
       g.offsets_E1, g.w.experts, map.stored_numel(), kGrain, extent,
       [&](int64_t e, int64_t begin, int64_t end) {
         const Rows x{static_cast<const float*>(g.x.data), g.x.stride, g.gather_R};
-        const Rows dy{static_cast<const float*>(g.y.data), g.y.stride};
+        const Rows dy = dy_rows(g, 0);
         for (int i = 0; i < valid.count; ++i) {
           const auto [s0, s1] = valid.range[size_t(i)];
           const int64_t r0 = g.offsets_E1[size_t(e)], r1 = g.offsets_E1[size_t(e) + 1];

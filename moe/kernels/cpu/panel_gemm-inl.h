@@ -320,7 +320,7 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
             transpose_16x16(from, panels + j * stride + s * 16);
           }
         multiply({.K = n,
-                  .a = {dy.data + chunk, dy.stride},
+                  .a = {dy.data + chunk, dy.stride, dy.gather},
                   .b = panels,
                   .panel_stride = stride,
                   .out = dx + k,

@@ -9,8 +9,10 @@
 
 namespace moe {
 
-/// At least n floats, 64-byte aligned, uninitialised, this thread's until its next call.
-inline float* thread_scratch(int64_t n) {
+/// At least n floats, 64-byte aligned, uninitialised, this thread's until its next call for the
+/// same slot; a kernel that calls another that has scratch of its own takes slot 1.
+template <int kSlot = 0>
+float* thread_scratch(int64_t n) {
   struct Free {
     void operator()(float* p) const { ::operator delete(p, std::align_val_t(64)); }
   };

@@ -88,31 +88,56 @@ void gated_act_bwd(MatView dgu, MatView dh_RF, MatView gu, Activation kind, bool
       dgu.row<T>(r)[gate_column(i)] = dgu.row<T>(r)[gate_column(i) + 16] = T(0);
 }
 
+// What a weighted sum makes of a row's value and of the gradient that reaches it; returns what the
+// weight's own gradient takes.
 template <class T>
-void act_bwd_and_fwd(MatView x, MatView dy, Activation kind) {
-  for (int64_t t = 0; t < x.rows; ++t)
-    for (int64_t i = 0; i < x.cols; ++i) {
-      const ValueAndSlope<T> f = activate(x.at<T>(t, i), kind);
-      x.at<T>(t, i) = std::fma(dy.at<T>(t, i), f.slope, T(0));
-      dy.at<T>(t, i) = f.value;
+T weigh_row(T* value, T* dh, int64_t n, T weight) {
+  const T dot =
+      reduce_row<T>(n, [&](T lane, int64_t i) { return std::fma(value[i], dh[i], lane); });
+  for (int64_t i = 0; i < n; ++i) {
+    value[i] = weight * value[i];
+    dh[i] = weight * dh[i];
+  }
+  return dot;
+}
+
+template <class T, bool kGated>
+void backward_and_value(MatView in, MatView dh_RF, Activation kind, MatView w_R1, MatView dw_R1) {
+  const auto column = [](int64_t i) { return kGated ? gate_column(i) : i; };
+  std::vector<T> value(size_t(dh_RF.cols));
+  for (int64_t r = 0; r < dh_RF.rows; ++r) {
+    T *row = in.row<T>(r), *dh = dh_RF.row<T>(r);
+    for (int64_t i = 0; i < dh_RF.cols; ++i)
+      value[size_t(i)] =
+          activate(row[column(i)], kind).value * (kGated ? row[column(i) + 16] : T(1));
+    if (w_R1) {
+      const T dot = weigh_row(value.data(), dh, dh_RF.cols, w_R1.at<T>(r, 0));
+      if (dw_R1) dw_R1.at<T>(r, 0) = dw_R1.at<T>(r, 0) + dot;
     }
+    for (int64_t i = 0; i < dh_RF.cols; ++i) {
+      const ValueAndSlope<T> f = activate(row[column(i)], kind);
+      T* gate = row + column(i);
+      if (kGated) {
+        gate[0] = std::fma(dh[i] * gate[16], f.slope, T(0));
+        gate[16] = std::fma(dh[i], f.value, T(0));
+      } else {
+        gate[0] = std::fma(dh[i], f.slope, T(0));
+      }
+      dh[i] = value[size_t(i)];
+    }
+    for (int64_t i = dh_RF.cols; kGated && i < in.cols / 2; ++i)  // pads
+      row[gate_column(i)] = row[gate_column(i) + 16] = T(0);
+  }
 }
 
 template <class T>
-void gated_act_bwd_and_fwd(MatView gu, MatView dh_RF, Activation kind) {
-  for (int64_t r = 0; r < dh_RF.rows; ++r) {
-    T* row = gu.row<T>(r);
-    for (int64_t i = 0; i < dh_RF.cols; ++i) {
-      T &gate = row[gate_column(i)], &up = row[gate_column(i) + 16], &dh = dh_RF.at<T>(r, i);
-      const ValueAndSlope<T> f = activate(gate, kind);
-      const T h = f.value * up;
-      gate = std::fma(dh * up, f.slope, T(0));
-      up = std::fma(dh, f.value, T(0));
-      dh = h;
-    }
-    for (int64_t i = dh_RF.cols; i < gu.cols / 2; ++i)  // pads
-      row[gate_column(i)] = row[gate_column(i) + 16] = T(0);
-  }
+void act_bwd_and_fwd(MatView x, MatView dy, Activation kind, MatView w_R1, MatView dw_R1) {
+  backward_and_value<T, false>(x, dy, kind, w_R1, dw_R1);
+}
+template <class T>
+void gated_act_bwd_and_fwd(MatView gu, MatView dh_RF, Activation kind, MatView w_R1,
+                           MatView dw_R1) {
+  backward_and_value<T, true>(gu, dh_RF, kind, w_R1, dw_R1);
 }
 
 }  // namespace

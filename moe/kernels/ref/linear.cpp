@@ -13,12 +13,13 @@ void grouped_gemm(const GroupedGemm& g) {
     const T* w = g.w.expert<T>(e);
     for (int64_t r = g.offsets_E1[size_t(e)]; r < g.offsets_E1[size_t(e) + 1]; ++r) {
       const T* x = g.x.row<T>(g.gather_R ? g.gather_R[r] : r);
-      T* y = g.y.row<T>(r);
+      T* y = g.y.row<T>(g.scatter_R ? g.scatter_R[r] : r);
       for (int64_t s = 0; s < map.out_cols(); ++s) {
         const T* column = w + s / 16 * 16 * map.cols + s % 16;
         T sum = 0;
         for (int64_t k = 0; k < map.cols; ++k) sum = std::fma(x[k], column[k * 16], sum);
-        y[s] = g.bias_EN ? sum + g.bias_EN.at<T>(e, s) : sum;
+        if (g.bias_EN) sum = sum + g.bias_EN.at<T>(e, s);
+        y[s] = g.scatter_R ? std::fma(g.weight_R1.at<T>(r, 0), sum, y[s]) : sum;
       }
     }
   }
@@ -31,13 +32,15 @@ void grouped_gemm_dx(const GroupedGemm& g) {
   for (int64_t e = 0; e < g.w.experts; ++e) {
     const T* w = g.w.expert<T>(e);
     for (int64_t r = g.offsets_E1[size_t(e)]; r < g.offsets_E1[size_t(e) + 1]; ++r) {
-      const T* dy = g.y.row<T>(r);
-      T* dx = g.x.row<T>(r);
-      if (!g.accumulate) std::fill(dx, dx + map.cols, T(0));
-      for (int64_t k = 0; k < map.cols; ++k)
+      const T* dy = g.y.row<T>(g.scatter_R ? g.scatter_R[r] : r);
+      T* dx = g.x.row<T>(g.gather_R ? g.gather_R[r] : r);
+      for (int64_t k = 0; k < map.cols; ++k) {
+        T sum = g.accumulate && !g.gather_R ? dx[k] : T(0);
         for (int i = 0; i < valid.count; ++i)
           for (int64_t s = valid.range[size_t(i)][0]; s < valid.range[size_t(i)][1]; ++s)
-            dx[k] = std::fma(dy[s], w[s / 16 * 16 * map.cols + k * 16 + s % 16], dx[k]);
+            sum = std::fma(dy[s], w[s / 16 * 16 * map.cols + k * 16 + s % 16], sum);
+        dx[k] = g.gather_R ? dx[k] + sum : sum;
+      }
     }
   }
 }
@@ -51,7 +54,7 @@ void grouped_gemm_dw(const GroupedGemm& g) {
     if (!g.accumulate) std::fill(w, w + map.stored_numel(), T(0));
     for (int64_t r = g.offsets_E1[size_t(e)]; r < g.offsets_E1[size_t(e) + 1]; ++r) {
       const T* x = g.x.row<T>(g.gather_R ? g.gather_R[r] : r);
-      const T* dy = g.y.row<T>(r);
+      const T* dy = g.y.row<T>(g.scatter_R ? g.scatter_R[r] : r);
       for (int i = 0; i < valid.count; ++i)
         for (int64_t s = valid.range[size_t(i)][0]; s < valid.range[size_t(i)][1]; ++s)
           for (int64_t k = 0; k < map.cols; ++k) {

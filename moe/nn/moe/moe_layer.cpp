@@ -18,9 +18,14 @@ MoeLayer::MoeLayer(const ModelConfig& c, DType dtype)
 MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const {
   Routing routing = router->route(x_TD, ctx);
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
-  const Var y_RD = exchange->around(
-      rows, [this](const ExpertRows& r) { return experts(r.x_TD, r.offsets_E1, r.token_R); });
-  Var y_TD = routing.dispatch->combine(y_RD, x_TD);
+  Var y_TD;
+  if (rows.weight_R1 && exchange->is_identity() && !experts.down.bias) {
+    y_TD = experts.weighted_sum(x_TD, rows.offsets_E1, rows.token_R, rows.weight_R1);
+  } else {
+    const Var y_RD = exchange->around(
+        rows, [this](const ExpertRows& r) { return experts(r.x_TD, r.offsets_E1, r.token_R); });
+    y_TD = routing.dispatch->combine(y_RD, x_TD);
+  }
   if (shared.d_ff > 0) {
     Var s_TD = shared(x_TD);
     if (shared_gate.weight)

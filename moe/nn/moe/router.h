@@ -37,7 +37,9 @@ using RouterTotals = RouterStats;
 /// this rank gather them on the way into their first product.
 struct ExpertRows {
   Var x_TD;
-  Tensor token_R, offsets_E1;  // i32
+  Tensor token_R, offsets_E1;  // i32; tokens ascend inside an expert
+  Var weight_R1;  // not null: combine is the sum of a token's rows times these, experts ascending,
+                  // and nothing else, so that the experts may make it on their way out
 
   Var rows_RD() const { return ops::gather_rows(x_TD, token_R); }
 };
@@ -56,6 +58,7 @@ class Dispatch {
 class Exchange {
  public:
   virtual ~Exchange() = default;
+  virtual bool is_identity() const { return true; }
   virtual Var around(const ExpertRows& rows, const ExpertsFn& experts) const {
     return experts(rows);
   }

@@ -34,7 +34,9 @@ ExpertRows SparseDispatch::dispatch(const Var& x_TD) const {
   Tensor offsets_E1 = Tensor::empty({n_experts_ + 1}, DType::i32);
   for (int64_t e = 0; e <= n_experts_; ++e)
     offsets_E1.data<int32_t>()[size_t(e)] = int32_t(first(e));
-  return {x_TD, tokens_of(picks_, 0, first(n_experts_)), offsets_E1};
+  const int64_t R = first(n_experts_);
+  return {x_TD, tokens_of(picks_, 0, R), offsets_E1,
+          R == int64_t(picks_.size()) ? weight_A1_ : Var()};
 }
 
 Var SparseDispatch::combine(const Var& y_RD, const Var& x_TD) const {
