@@ -44,6 +44,8 @@ constexpr Entry kCommands[] = {
      "moe bench train --shape mixtral --threads 2\n  moe bench decode --shape fine --json\n  moe "
      "bench train --shape recipes/starter.yaml --batch 1,4,16",
      moe::add_bench},
+    {"router", "Every way of routing, and what one does with given logits",
+     "moe router list\n  moe router run top_k --logits z.npy top_k=2 --json", moe::add_router},
     {"config", "Every configuration key with type, range, default and meaning", "moe config schema",
      moe::add_config},
 };

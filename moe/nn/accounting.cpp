@@ -25,6 +25,13 @@ Size linear(double out, double in, bool bias) {
   return matrix(out, in) + (bias ? matrix(out, 1) : Size{});
 }
 
+Size router_size(const ModelConfig& c) {
+  Size sum;
+  for (const auto& [out, in] : router_matrices(c.moe, c.d_model))
+    sum = sum + (out == 1 && in == 1 ? vector(1) : matrix(double(out), double(in)));
+  return sum;
+}
+
 }  // namespace
 
 ParameterCount count_parameters(const ModelConfig& c) {
@@ -54,9 +61,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
   const MoeConfig& m = c.moe;
   const double E = double(m.n_experts);
   const Size expert = ffn(double(m.d_ff));
-  const bool identity = m.router == "longcat";
-  Size every_token =
-      has_gate(m) ? matrix(E + (identity ? double(m.n_identity_experts) : 0), D) : Size{};
+  Size every_token = c.has_moe ? router_size(c) : Size{};
   if (m.n_shared_experts > 0)
     every_token =
         every_token + ffn(double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff));
@@ -153,7 +158,8 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   b.feed_forward.add(T, E, 2);   // logits and probabilities
   b.feed_forward.add(R, 1, 10);  // the plan of the rows and their weights
   b.backward.add(T, E, 2);
-  if (has_gate(m)) b.gradients.add(up16(E), D);
+  for (const auto& [out, in] : router_matrices(m, c.d_model))
+    b.gradients.add(up16(double(out)), double(in));
   if (F_shared > 0) network(T, F_shared, 1);
   if (m.shared_gate) b.feed_forward.add(T, D);
   return b;

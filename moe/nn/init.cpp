@@ -43,8 +43,8 @@ void initialize(const TransformerLM& model, uint64_t seed) {
       const bool is_layer_scale = ends_with(p.name, "layer_scale");
       if (p.role == Role::norm)
         fill_constant(values, 1);
-      else if (ends_with(p.name, "embed_ngrams.weight"))
-        fill_constant(values, 0);  // a row that was never met adds nothing
+      else if (ends_with(p.name, "embed_ngrams.weight") || ends_with(p.name, "gate.temperature"))
+        fill_constant(values, 0);  // an n-gram that was never met adds nothing; tau is log 2
       else if (is_layer_scale)
         fill_constant(values, c.layer_scale);
       else if (p.role != Role::bias)

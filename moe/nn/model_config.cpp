@@ -112,9 +112,11 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
   t.number("model.moe.z_loss_weight", m.z_loss_weight, 0, 1e6,
            "weight of the router z-loss, per layer");
   t.integer("model.moe.n_group", m.n_group, 1, 65536,
-            "sigmoid_bias, group_limited: groups of experts");
+            "sigmoid_bias, group_limited, hierarchical: groups of experts");
   t.integer("model.moe.topk_group", m.topk_group, 1, 65536,
-            "sigmoid_bias, group_limited: groups a token may use");
+            "sigmoid_bias, group_limited, hierarchical: groups a token may use");
+  t.integer("model.moe.cosine_dim", m.cosine_dim, 1, 65536,
+            "cosine: width in which a token and an expert are compared");
   t.number("model.moe.routed_scaling_factor", m.routed_scaling_factor, 1e-6, 1e6,
            "sigmoid_bias, group_limited, longcat: factor on the combine weights");
   t.number("model.moe.router_jitter", m.router_jitter, 0, 0.999,
@@ -171,13 +173,22 @@ std::vector<bool> parse_layer_spec(const std::string& spec, int64_t n_layers,
 }
 
 int64_t experts_per_token(const MoeConfig& m) {
-  if (m.router == "switch") return 1;
+  if (m.router == "switch" || m.router == "base") return 1;
   if (m.router == "gshard") return std::min<int64_t>(2, m.n_experts);
   if (m.router == "dense" || m.router == "dense_raw") return m.n_experts;
   return m.top_k;
 }
 
-bool has_gate(const MoeConfig& m) { return m.router != "hash" && m.router != "random"; }
+std::vector<std::array<int64_t, 2>> router_matrices(const MoeConfig& m, int64_t d_model) {
+  const std::string& r = m.router;
+  if (r == "hash" || r == "hash_balanced" || r == "random") return {};
+  if (r == "cosine") return {{m.n_experts, m.cosine_dim}, {m.cosine_dim, d_model}, {1, 1}};
+  std::vector<std::array<int64_t, 2>> out = {
+      {m.n_experts + (r == "longcat" ? m.n_identity_experts : 0), d_model}};
+  if (r == "noisy_top_k") out.push_back({m.n_experts, d_model});
+  if (r == "hierarchical") out.push_back({m.n_group, d_model});
+  return out;
+}
 
 std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
   MOE_CHECK(c.n_heads % c.n_kv_heads == 0, "[config] model.n_heads is ", c.n_heads,
@@ -212,7 +223,9 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
     MOE_CHECK(m.softmax == "before_topk" || m.norm_topk_prob,
               "[config] model.moe.norm_topk_prob=false has no meaning with softmax=after_topk; "
               "weights sum to 1 there");
-    if (m.router == "sigmoid_bias" || m.router == "group_limited") {
+    const bool has_groups =
+        m.router == "sigmoid_bias" || m.router == "group_limited" || m.router == "hierarchical";
+    if (has_groups) {
       MOE_CHECK(m.n_experts % m.n_group == 0, "[config] model.moe.n_experts ", m.n_experts,
                 " is no multiple of n_group ", m.n_group);
       MOE_CHECK(m.topk_group <= m.n_group, "[config] model.moe.topk_group is ", m.topk_group,
@@ -221,10 +234,13 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
                 m.top_k, " does not fit ", m.topk_group, " groups of ", m.n_experts / m.n_group);
     } else {
       MOE_CHECK(m.n_group == 1 && m.topk_group == 1,
-                "[config] model.moe.n_group needs model.moe.router=sigmoid_bias or group_limited, "
-                "not ",
+                "[config] model.moe.n_group needs model.moe.router=sigmoid_bias, group_limited or "
+                "hierarchical, not ",
                 m.router);
     }
+    MOE_CHECK(m.router != "hierarchical" || m.top_k % m.topk_group == 0,
+              "[config] model.moe.top_k ", m.top_k, " is no multiple of topk_group ", m.topk_group,
+              "; each chosen group gives as many experts");
     MOE_CHECK(!m.shared_gate || m.n_shared_experts > 0,
               "[config] model.moe.shared_gate=true needs model.moe.n_shared_experts >= 1");
   }

@@ -3,6 +3,7 @@
 // resolution into one LayerConfig per layer.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -30,7 +31,8 @@ struct MoeConfig {
   std::string softmax = "before_topk";  // over all experts, or after_topk: over the chosen ones
   bool norm_topk_prob = true;           // chosen probabilities divided by their sum
   double aux_loss_weight = 0.01, z_loss_weight = 0.001;
-  int64_t n_group = 1, topk_group = 1;  // group-limited selection (sigmoid_bias)
+  int64_t n_group = 1, topk_group = 1;  // groups (sigmoid_bias, group_limited, hierarchical)
+  int64_t cosine_dim = 256;             // cosine: width in which token and expert are compared
   double routed_scaling_factor = 1;
   double bias_update_rate = 1e-3;  // selection bias per optimiser step (sigmoid_bias, longcat)
   int64_t n_identity_experts = 0;  // longcat
@@ -46,8 +48,8 @@ struct MoeConfig {
 /// 1, gshard 2, dense all). Where tokens differ (expert_choice, relu), the number aimed at; top_p
 /// counts top_k.
 int64_t experts_per_token(const MoeConfig& config);
-/// Whether the router has a matrix of its own: hash and random have none.
-bool has_gate(const MoeConfig& config);
+/// [out, in] of the router's own matrices (1 by 1: a number): none for hash and random.
+std::vector<std::array<int64_t, 2>> router_matrices(const MoeConfig& config, int64_t d_model);
 
 struct ModelConfig {
   int64_t n_layers = 6, d_model = 384, n_heads = 6, n_kv_heads = 6, head_dim = 64, d_ff = 1024,

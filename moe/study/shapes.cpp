@@ -68,8 +68,8 @@ double active_matrix_parameters(const ModelConfig& c) {
     }
     const MoeConfig& m = c.moe;
     const double shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
-    sum += (has_gate(m) ? D * double(m.n_experts + m.n_identity_experts) : 0) +
-           (m.shared_gate ? D : 0) +
+    for (const auto& [out, in] : router_matrices(m, c.d_model)) sum += double(out * in);
+    sum += (m.shared_gate ? D : 0) +
            ffn * D * (double(std::min(experts_per_token(m), m.n_experts) * m.d_ff) + shared);
   }
   return sum;

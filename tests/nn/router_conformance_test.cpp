@@ -67,6 +67,13 @@ const double kMeanEntropy =
 // relu: weights log c; each expert is open for two tokens, so f = 4 / (2 x 3) x 2.
 const double kReluLoss = double(1e-8f) * 4 / 3 * (std::log(24) + std::log(15) + std::log(24)) / 3;
 
+// Population variance over the squared mean.
+double cv_squared(const std::vector<double>& v) {
+  double mean = 0, squares = 0;
+  for (const double x : v) mean += x / double(v.size()), squares += x * x / double(v.size());
+  return squares / (mean * mean) - 1;
+}
+
 const Places kLowerTokens = {{0, 0}, {1, 0}, {0, 1}, {1, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3}};
 
 // Token choice takes experts 3 2 | 0 3 | 1 0, so f = (2, 1, 1, 2) / 6; P = (9, 7, 6, 8) / 30, and
@@ -173,7 +180,33 @@ const std::vector<Line>& conformance_list() {
        0},
       {"sinkhorn", 0, true, true, kTwoBest, 0, kLowerExperts, 2, true, false},
       {"hash", 0, true, false, {}, 0, {}, 2, false},
+      {"hash_balanced", 0, true, true, {}, 0, {}, 2, false},
       {"random", 0, true, false, {}, 0, {}, 2, false},
+      // Importance (59/56, 4/7, 3/7, 53/56), load (2, 1, 1, 2).
+      {"noisy_top_k", 0, true, true, kTwoBestOverTheirSum,
+       cv_squared({59. / 56, 32. / 56, 24. / 56, 53. / 56}) + cv_squared({2, 1, 1, 2}),
+       kLowerExperts},
+      // Groups 0 1 and 2 3, one expert of each: of their sums 3 7 | 6 4 | 7 3. f = (1, 2, 1, 2) /
+      // 6, 4 f.P = 4 (9 + 14 + 6 + 16) / 180.
+      {"hierarchical",
+       0,
+       true,
+       true,
+       {{0, 3, .7}, {0, 1, .3}, {1, 0, .6}, {1, 3, .4}, {2, 1, .7}, {2, 2, .3}},
+       1,
+       {{0, 0}, {0, 2}, {1, 0}, {1, 2}, {2, 0}, {2, 2}}},
+      {"base",
+       0,
+       true,
+       true,
+       {{0, 3, 4. / 5}, {1, 0, 5. / 6}, {2, 1, 4. / 5}},
+       0,
+       kFirstExpert,
+       1,
+       true,
+       false},
+      {"quantile", 0, true, true, kTwoBestOverTheirSum, 0, kLowerExperts},
+      {"cosine", 0, true, false, kTwoBestOverTheirSum, 47. / 45, kLowerExperts},
   };
   return lines;
 }
@@ -189,7 +222,13 @@ MoeConfig config_of(const Line& line) {
   c.z_loss_weight = 0.25;
   c.threshold = 0.55;
   c.entropy_weight = 0.125;
+  if (c.router == "hierarchical") c.n_group = c.topk_group = 2;
+  c.cosine_dim = 5;
   return c;
+}
+
+Routing route_logits(const Line& line, const Tensor& logits_TE, const ForwardContext& ctx) {
+  return make_router(config_of(line), 4, DType::f64)->route_logits(Var(logits_TE), ctx);
 }
 
 template <class F>
@@ -230,7 +269,7 @@ TEST(RouterConformance, PicksWeightsAndLossesOfAKnownCase) {
   for_each_router([](const Line& line) {
     if (!line.has_scores) return;
     const Tensor x = matrix(logs(kCounts));
-    const Routing routing = identity_router(config_of(line))->route(Var(x), context({3}));
+    const Routing routing = route_logits(line, x, context({3}));
     std::map<std::pair<int, int>, double> want;
     std::vector<int64_t> counts(4, 0);
     for (const Known& k : line.picks)
@@ -262,12 +301,22 @@ TEST(RouterConformance, PicksWeightsAndLossesOfAKnownCase) {
   });
 }
 
+TEST(RouterConformance, MatricesAreThoseThatTheConfigurationCounts) {
+  for_each_router([](const Line& line) {
+    std::vector<std::array<int64_t, 2>> made;
+    for (const Parameter& p : parameters_of(*make_router(config_of(line), 6, DType::f32))) {
+      const Shape shape = piece_shape(p, p.pieces.at(0));
+      made.push_back({shape.numel() / shape[-1], shape[-1]});
+    }
+    EXPECT_EQ(made, router_matrices(config_of(line), 6));
+  });
+}
+
 // The first choice of a token is its best expert.
 TEST(RouterConformance, ChoicesAreNumberedFromTheBest) {
   for_each_router([](const Line& line) {
     if (line.name == std::string("expert_choice")) return;  // experts choose
-    const Routing routing =
-        identity_router(config_of(line))->route(Var(matrix(logs(kCounts))), context({3}));
+    const Routing routing = route_logits(line, matrix(logs(kCounts)), context({3}));
     const auto choice = choices(routing.picks);
     std::map<int, int> next;
     for (const Known& k : line.picks) EXPECT_EQ(choice.at({k.token, k.expert}), next[k.token]++);
@@ -277,8 +326,7 @@ TEST(RouterConformance, ChoicesAreNumberedFromTheBest) {
 TEST(RouterConformance, TiesGoToTheLowerIndex) {
   for_each_router([](const Line& line) {
     if (!line.has_scores) return;
-    const Routing routing = identity_router(config_of(line))
-                                ->route(Var(Tensor::zeros({3, 4}, DType::f64)), context({3}));
+    const Routing routing = route_logits(line, Tensor::zeros({3, 4}, DType::f64), context({3}));
     Places got;
     for (const Pick& p : routing.picks) got.emplace_back(p.token, p.expert);
     Places want = line.equal_scores;
@@ -294,19 +342,19 @@ TEST(RouterConformance, CausalMeansThatLaterTokensMoveNothingBefore) {
   for_each_router([](const Line& line) {
     for (const bool training : {false, true}) {
       const bool causal = training ? line.causal && line.causal_in_training : line.causal;
-      const auto router = identity_router(config_of(line));
+      const auto router = make_router(config_of(line), 4, DType::f64);
       EXPECT_EQ(router->causal(training), causal);
       ForwardContext ctx = context({6, 5});
       ctx.training = training;
       bool earlier_moved = false;
       for (uint64_t seed = 0; seed < 4; ++seed) {
         const Tensor x = random_logits(11, 4, seed);
-        const Routing before = router->route(Var(x), ctx);
+        const Routing before = router->route_logits(Var(x), ctx);
         const Tensor y_before = around(before, Var(x)).value();
         for (int64_t changed = 0; changed < 11; ++changed) {
           const Tensor moved = x.clone();
           for (double& v : moved.rows(changed, changed + 1).data<double>()) v = 3 - 2 * v;
-          const Routing after = router->route(Var(moved), ctx);
+          const Routing after = router->route_logits(Var(moved), ctx);
           const Tensor y_after = around(after, Var(moved)).value();
           const auto picks_before = choices(before.picks), picks_after = choices(after.picks);
           for (int64_t t = 0; t < 11; ++t) {
@@ -391,7 +439,8 @@ TEST(RouterConformance, AnExpertWithoutTokensHasAZeroGradient) {
     EXPECT_EQ(run.out.stats.counts_E[1] == 0, line.may_starve);
     for (size_t i = 0; i < run.parameters.size(); ++i)
       for (const Piece& piece : run.parameters[i].pieces) {
-        if (run.parameters[i].role == Role::router) continue;
+        if (run.parameters[i].role == Role::router || run.parameters[i].role == Role::scale)
+          continue;
         const bool empty = run.out.stats.counts_E[size_t(piece.matrix)] == 0;
         EXPECT_EQ(largest(read_piece(run.grads[i + 1], piece)) == 0, empty) << piece.name;
       }
@@ -506,55 +555,69 @@ TEST(RouterConformance, TheNumberOfThreadsChangesNoBit) {
 
 // The combined rows and both losses, in x (through experts, weights and scores) and in the gate. Of
 // two central differences (4 D(h) - D(2 h)) / 3 cancels the term in h^2; 1e-11 of rounding is left.
+void check_gradients(const Line& line, bool training) {
+  const Tensor x = random_logits(5, 6, 8), dy = random_logits(5, 6, 9);
+  const auto router = make_router(config_of(line), 6, DType::f64);
+  for (const Parameter& gate : parameters_of(*router)) {
+    const Shape shape = piece_shape(gate, gate.pieces.at(0));
+    const Tensor w = random_logits(shape.numel() / shape[-1], shape[-1], 10);
+    write_piece(gate.var.value(), gate.pieces.at(0), w.reshape(shape));
+  }
+  ForwardContext ctx = context({3, 2});
+  ctx.training = training;  // draws, where there are any, are the same in every call
+  auto loss = [&] {
+    const Routing routing = router->route(Var(x), ctx);
+    const Tensor y = around(routing, Var(x)).value();
+    double sum = scalar(routing.aux_loss);
+    for (size_t i = 0; i < size_t(y.numel()); ++i)
+      sum += dy.data<double>()[i] * y.data<double>()[i];
+    return sum;
+  };
+  const Var input(x.clone(), true);
+  {
+    Tape tape;
+    const Routing routing = router->route(input, ctx);
+    const Var y = around(routing, input);
+    std::ranges::copy(dy.data<double>(), y.grad().data<double>().begin());
+    routing.aux_loss.grad().data<double>()[0] = 1;
+    tape.backward_from_grads();
+  }
+  auto check = [&](double& value, double analytic, const std::string& what) {
+    const double old = value;
+    auto slope = [&](double h) {
+      value = old + h;
+      const double above = loss();
+      value = old - h;
+      const double below = loss();
+      value = old;
+      return (above - below) / (2 * h);
+    };
+    const double numeric = (4 * slope(1e-3) - slope(2e-3)) / 3;
+    EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(1e-2, std::abs(numeric))) << what;
+  };
+  for (size_t i = 0; i < size_t(x.numel()); ++i)
+    check(x.data<double>()[i], input.grad().data<double>()[i], str("x ", i));
+  EXPECT_EQ(parameters_of(*router).empty(), !line.has_scores);
+  for (const Parameter& gate : parameters_of(*router)) {
+    if (gate.var.value().layout() == Layout::row_major) {
+      for (size_t i = 0; i < size_t(gate.var.value().numel()); ++i)
+        check(gate.var.value().data<double>()[i], gate.var.grad().data<double>()[i], gate.name);
+      continue;
+    }
+    const PanelMap map = gate.var.value().panel_map();
+    for (int64_t e = 0; e < map.rows; ++e)
+      for (int64_t d = 0; d < map.cols; ++d) {
+        const size_t place = size_t(map.offset(e, d));
+        check(gate.var.value().data<double>()[place], gate.var.grad().data<double>()[place],
+              str(gate.name, " ", e, " ", d));
+      }
+  }
+}
+
 TEST(RouterConformance, GradientsAreTheCentralDifferences) {
   for_each_router([](const Line& line) {
-    const Tensor x = random_logits(5, 6, 8), dy = random_logits(5, 6, 9);
-    const auto router = make_router(config_of(line), 6, DType::f64);
-    for (const Parameter& gate : parameters_of(*router))
-      write_piece(gate.var.value(), gate.pieces.at(0), random_logits(4, 6, 10));
-    const ForwardContext ctx = context({3, 2});
-    auto loss = [&] {
-      const Routing routing = router->route(Var(x), ctx);
-      const Tensor y = around(routing, Var(x)).value();
-      double sum = scalar(routing.aux_loss);
-      for (size_t i = 0; i < size_t(y.numel()); ++i)
-        sum += dy.data<double>()[i] * y.data<double>()[i];
-      return sum;
-    };
-    const Var input(x.clone(), true);
-    {
-      Tape tape;
-      const Routing routing = router->route(input, ctx);
-      const Var y = around(routing, input);
-      std::ranges::copy(dy.data<double>(), y.grad().data<double>().begin());
-      routing.aux_loss.grad().data<double>()[0] = 1;
-      tape.backward_from_grads();
-    }
-    auto check = [&](double& value, double analytic, const std::string& what) {
-      const double old = value;
-      auto slope = [&](double h) {
-        value = old + h;
-        const double above = loss();
-        value = old - h;
-        const double below = loss();
-        value = old;
-        return (above - below) / (2 * h);
-      };
-      const double numeric = (4 * slope(1e-3) - slope(2e-3)) / 3;
-      EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(1e-2, std::abs(numeric))) << what;
-    };
-    for (size_t i = 0; i < size_t(x.numel()); ++i)
-      check(x.data<double>()[i], input.grad().data<double>()[i], str("x ", i));
-    EXPECT_EQ(parameters_of(*router).empty(), !line.has_scores);
-    for (const Parameter& gate : parameters_of(*router)) {
-      const PanelMap map = gate.var.value().panel_map();
-      for (int64_t e = 0; e < 4; ++e)
-        for (int64_t d = 0; d < 6; ++d) {
-          const size_t place = size_t(map.offset(e, d));
-          check(gate.var.value().data<double>()[place], gate.var.grad().data<double>()[place],
-                str("gate ", e, " ", d));
-        }
-    }
+    check_gradients(line, false);
+    check_gradients(line, true);
   });
 }
 

@@ -21,9 +21,11 @@ void RouterStats::operator+=(const RouterStats& b) {
   entropy_sum += b.entropy_sum;
   balance_loss += b.balance_loss;
   z_loss += b.z_loss;
+  n_proposals += b.n_proposals;
   plus(counts_E, b.counts_E);
   plus(dropped_E, b.dropped_E);
   plus(prob_sum_E, b.prob_sum_E);
+  plus(proposal_sum_E, b.proposal_sum_E);
 }
 
 double score_at(const Tensor& scores_TE, int64_t t, int64_t e) {
@@ -140,12 +142,22 @@ Var AssignmentRouter::weigh(const Scores& scores, const Picks& picks, int64_t) c
   return ops::select_elements(scores.probs_TE, pick_tokens(picks), pick_experts(picks));
 }
 
-Var AssignmentRouter::aux_loss(const Scores&, RouterStats&, const ForwardContext&) const {
+Var AssignmentRouter::aux_loss(const Scores&, const Chosen&, const ForwardContext&) const {
   return zero_loss();
 }
 
+Routing Router::route_logits(const Var&, const ForwardContext&) const {
+  throw Error("[router] this router mixes tokens; it makes no score of one token and one expert");
+}
+
 Routing AssignmentRouter::route(const Var& x_TD, const ForwardContext& ctx) const {
-  const Scores scores = score(x_TD, ctx);
+  return route_scores(score(x_TD, ctx), ctx);
+}
+Routing AssignmentRouter::route_logits(const Var& logits_TE, const ForwardContext& ctx) const {
+  return route_scores(score_logits(logits_TE), ctx);
+}
+
+Routing AssignmentRouter::route_scores(const Scores& scores, const ForwardContext& ctx) const {
   Picks picks;
   if (ctx.replay) {
     const auto recorded = ctx.replay->picks_of_layer.find(ctx.layer);
@@ -164,9 +176,13 @@ Routing AssignmentRouter::route(const Var& x_TD, const ForwardContext& ctx) cons
   RouterStats stats{size_t(n_outputs())};
   add_scores(stats, scores.probs_TE.value(), ctx);
   for (const Pick& p : picks) stats.counts_E[size_t(p.expert)] += 1;
-  Var aux = aux_loss(scores, stats, ctx);
+  Var aux = aux_loss(scores, {picks, weight_A1, stats}, ctx);
   return {std::make_unique<SparseDispatch>(picks, weight_A1, n_experts_, n_identity_),
-          std::move(aux), scores.logits_TE, std::move(stats), std::move(picks)};
+          std::move(aux),
+          scores.logits_TE,
+          std::move(stats),
+          std::move(picks),
+          weight_A1};
 }
 
 GatedRouter::GatedRouter(const std::string& weight_name, int64_t d_model, int64_t n_experts,

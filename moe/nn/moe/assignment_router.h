@@ -14,27 +14,39 @@ namespace moe {
 class AssignmentRouter : public Router {
  public:
   Routing route(const Var& x_TD, const ForwardContext& ctx) const final;
+  Routing route_logits(const Var& logits_TE, const ForwardContext& ctx) const final;
   bool causal(bool training) const final { return selects_causally(training); }
 
  protected:
   struct Scores {
-    Var logits_TE;  // [T, 0] if there are none
-    Var probs_TE;   // scores in combine weights: softmax, sigmoid ...
+    Var logits_TE;                           // [T, 0] if there are none
+    Var probs_TE;                            // scores in combine weights: softmax, sigmoid ...
+    Var noisy_TE = {}, noise_scale_TE = {};  // noisy_top_k: what is compared, and its deviation
+  };
+  /// What was chosen; its stats are counted.
+  struct Chosen {
+    const Picks& picks;
+    const Var& weight_A1;
+    RouterStats& stats;  // aux_loss fills balance_loss and z_loss
   };
   explicit AssignmentRouter(int64_t n_experts, int64_t n_identity = 0, int64_t n_zero = 0)
       : n_experts_(n_experts), n_identity_(n_identity), n_zero_(n_zero) {}
   int64_t n_outputs() const { return n_experts_ + n_identity_ + n_zero_; }
 
   virtual Scores score(const Var& x_TD, const ForwardContext& ctx) const = 0;
+  virtual Scores score_logits(const Var& logits_TE) const = 0;
   /// Valid tokens only, any order.
   virtual Picks select_experts(const Scores& scores, const ForwardContext& ctx) const = 0;
   /// One weight per pick, [A, 1]; default: the pick's score.
   virtual Var weigh(const Scores& scores, const Picks& picks, int64_t n_tokens) const;
-  /// Weighted auxiliary loss, a float64 scalar; fills stats.balance_loss and stats.z_loss.
-  virtual Var aux_loss(const Scores& scores, RouterStats& stats, const ForwardContext& ctx) const;
+  /// Weighted auxiliary loss, a float64 scalar.
+  virtual Var aux_loss(const Scores& scores, const Chosen& chosen, const ForwardContext& ctx) const;
   virtual bool selects_causally(bool /*training*/) const { return true; }
 
   int64_t n_experts_, n_identity_, n_zero_;
+
+ private:
+  Routing route_scores(const Scores& scores, const ForwardContext& ctx) const;
 };
 
 /// One linear map from the token to a score per output.
@@ -43,6 +55,9 @@ class GatedRouter : public AssignmentRouter {
   GatedRouter(const std::string& weight_name, int64_t d_model, int64_t n_experts, int64_t k,
               DType dtype, int64_t n_identity = 0, int64_t n_zero = 0);
   void visit(const Visitor& v) const override { gate_.visit(v); }
+  Scores score(const Var& x_TD, const ForwardContext&) const override {
+    return score_logits(gate_(x_TD));
+  }
 
   Linear gate_;  // [n_outputs, D]
   int64_t k_;

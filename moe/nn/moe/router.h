@@ -24,6 +24,8 @@ struct RouterStats {
   std::vector<double> prob_sum_E;            // sum over tokens of the normalised scores
   double entropy_sum = 0;                    // of each token's normalised scores, in nats
   double balance_loss = 0, z_loss = 0;       // weighted parts of aux_loss
+  std::vector<double> proposal_sum_E;        // quantile: sum of the micro-batches' biases
+  int64_t n_proposals = 0;
 
   explicit RouterStats(size_t n_outputs = 0)
       : counts_E(n_outputs), dropped_E(n_outputs), prob_sum_E(n_outputs) {}
@@ -71,12 +73,16 @@ struct Routing {
   Var aux_loss, router_logits_TE;
   RouterStats stats;
   Picks picks;
+  Var weight_A1;  // combine weight of each pick; null for a router that does not pick
 };
 
 class Router {
  public:
   virtual ~Router() = default;
   virtual Routing route(const Var& x_TD, const ForwardContext& ctx) const = 0;
+  /// The same from given logits [T, outputs] in place of the router's own, without noise on them.
+  /// Throws Error for a router that makes no score of one token and one expert.
+  virtual Routing route_logits(const Var& logits_TE, const ForwardContext& ctx) const;
   /// Bias updates and controllers: once per optimiser step, over all micro-batches and ranks.
   virtual void after_step(const RouterTotals& totals) { (void)totals; }
   /// False: a route may depend on later tokens.

@@ -17,6 +17,8 @@ struct RouterEntry {
   const char* name;  // value of model.moe.router
   const char* paper;
   MakeRouter make;
+  const char* balance;    // what keeps the experts' loads even
+  bool balanced = false;  // by construction: no training is needed for it
 };
 
 std::unique_ptr<Router> make_top_k_router(const MoeConfig& config, int64_t d_model, DType dtype);
@@ -38,6 +40,26 @@ std::unique_ptr<Router> make_sinkhorn_router(const MoeConfig& config, int64_t d_
 std::unique_ptr<Router> make_hash_router(const MoeConfig& config, int64_t d_model, DType dtype);
 std::unique_ptr<Router> make_random_router(const MoeConfig& config, int64_t d_model, DType dtype);
 
+std::unique_ptr<Router> make_hash_balanced_router(const MoeConfig& config, int64_t d_model,
+                                                  DType dtype);
+std::unique_ptr<Router> make_noisy_top_k_router(const MoeConfig& config, int64_t d_model,
+                                                DType dtype);
+std::unique_ptr<Router> make_quantile_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_cosine_router(const MoeConfig& config, int64_t d_model, DType dtype);
+std::unique_ptr<Router> make_hierarchical_router(const MoeConfig& config, int64_t d_model,
+                                                 DType dtype);
+std::unique_ptr<Router> make_base_router(const MoeConfig& config, int64_t d_model, DType dtype);
+
+/// Expected tokens of each expert had only its own noise been drawn again (Shazeer et al. 2017,
+/// eqs. 8 to 10); k < E.
+std::vector<double> noisy_load(const Tensor& clean_TE, const Tensor& noisy_TE,
+                               const Tensor& scale_TE, int64_t k, const ForwardContext& ctx);
+/// The bias that one micro-batch proposes for each expert, not centred.
+std::vector<double> quantile_proposal(const Tensor& logits_TE, std::span<const float> beta_E,
+                                      int64_t k, const ForwardContext& ctx);
+/// The expert of each token, at most ceil(T / E) tokens each, with the largest sum of scores [T,
+/// E].
+std::vector<int32_t> balanced_assignment(const std::vector<double>& scores_TE, int64_t n_experts);
 /// Sinkhorn's iteration on exp(logits) [T, E]: rows sum to about 1 / T, columns to 1 / E.
 std::vector<double> sinkhorn(const std::vector<double>& logits_TE, int64_t n_experts);
 

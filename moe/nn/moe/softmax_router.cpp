@@ -13,15 +13,15 @@ SoftmaxRouter::SoftmaxRouter(const MoeConfig& c, int64_t d_model, int64_t k, DTy
       aux_loss_weight_(c.aux_loss_weight),
       z_loss_weight_(c.z_loss_weight) {}
 
-AssignmentRouter::Scores SoftmaxRouter::score(const Var& x_TD, const ForwardContext&) const {
-  const Var logits_TE = gate_(x_TD);
+AssignmentRouter::Scores SoftmaxRouter::score_logits(const Var& logits_TE) const {
   return {logits_TE, ops::softmax(logits_TE)};
 }
 
-Var SoftmaxRouter::aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const {
-  const Var balance =
-      balance_part(switch_loss(s.probs_TE, stats.counts_E, ctx), aux_loss_weight_, stats);
-  return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
+Var SoftmaxRouter::aux_loss(const Scores& s, const Chosen& chosen,
+                            const ForwardContext& ctx) const {
+  const Var balance = balance_part(switch_loss(s.probs_TE, chosen.stats.counts_E, ctx),
+                                   aux_loss_weight_, chosen.stats);
+  return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx));
 }
 
 }  // namespace moe

@@ -12,9 +12,10 @@ class SoftmaxRouter : public GatedRouter {
  protected:
   SoftmaxRouter(const MoeConfig& config, int64_t d_model, int64_t k, DType dtype,
                 int64_t n_identity = 0);
-  Scores score(const Var& x_TD, const ForwardContext& ctx) const override;
+  Scores score_logits(const Var& logits_TE) const override;
   /// aux_loss_weight * switch_loss + z_loss_weight * router_z_loss.
-  Var aux_loss(const Scores& scores, RouterStats& stats, const ForwardContext& ctx) const override;
+  Var aux_loss(const Scores& scores, const Chosen& chosen,
+               const ForwardContext& ctx) const override;
 
   double aux_loss_weight_, z_loss_weight_;
 };

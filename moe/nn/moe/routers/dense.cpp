@@ -24,8 +24,8 @@ class DenseRouter final : public SoftmaxRouter {
     return ops::select_elements(raw_ ? s.logits_TE : s.probs_TE, pick_tokens(picks),
                                 pick_experts(picks));
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    return z_part(s.logits_TE, z_loss_weight_, stats, ctx);
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
+    return z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx);
   }
 
   bool raw_;

@@ -34,8 +34,8 @@ class ExpertChoiceRouter final : public SoftmaxRouter {
     }
     return picks;
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    return z_part(s.logits_TE, z_loss_weight_, stats, ctx);
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
+    return z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx);
   }
 };
 

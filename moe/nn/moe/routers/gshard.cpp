@@ -74,12 +74,12 @@ class GshardRouter final : public SoftmaxRouter {
     return ops::gather_rows(w_N1, row_A);
   }
 
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
     std::vector<int64_t> first_E(size_t(n_experts_), 0);
     for (const Pick& p : top_k_picks(s.probs_TE.value(), 1, ctx)) first_E[size_t(p.expert)] += 1;
     const Var balance =
-        balance_part(switch_loss(s.probs_TE, first_E, ctx), aux_loss_weight_, stats);
-    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
+        balance_part(switch_loss(s.probs_TE, first_E, ctx), aux_loss_weight_, chosen.stats);
+    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx));
   }
 
   std::string policy_;

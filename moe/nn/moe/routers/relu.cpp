@@ -41,8 +41,7 @@ class ReluRouter final : public GatedRouter {
  private:
   static constexpr float kFirstLambda = 1e-8f;
 
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    const Var logits_TE = gate_(x_TD);
+  Scores score_logits(const Var& logits_TE) const override {
     return {logits_TE, ops::activation(logits_TE, Activation::relu)};
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
@@ -54,15 +53,15 @@ class ReluRouter final : public GatedRouter {
       return k_best(open, n_experts_, [&](int32_t e) { return score_at(w_TE, t, e); });
     });
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
     std::vector<double> f_E;
-    for (const int64_t count : stats.counts_E)
-      f_E.push_back(stats.n_tokens == 0 ? 0
-                                        : double(n_experts_) * double(count) /
-                                              (double(k_) * double(stats.n_tokens)));
+    for (const int64_t count : chosen.stats.counts_E)
+      f_E.push_back(chosen.stats.n_tokens == 0 ? 0
+                                               : double(n_experts_) * double(count) /
+                                                     (double(k_) * double(chosen.stats.n_tokens)));
     const Var l1 = balance_part(weighted_column_means(s.probs_TE, f_E, ctx),
-                                double(lambda_1_.data<float>()[0]), stats);
-    return ops::add(l1, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
+                                double(lambda_1_.data<float>()[0]), chosen.stats);
+    return ops::add(l1, z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx));
   }
 
   Tensor lambda_1_;  // float32 always; saved, since it is state of the run

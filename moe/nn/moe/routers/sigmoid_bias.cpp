@@ -47,8 +47,7 @@ class SigmoidBiasRouter final : public GatedRouter {
   }
 
  private:
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    const Var logits_TE = gate_(x_TD);
+  Scores score_logits(const Var& logits_TE) const override {
     return {logits_TE, ops::activation(logits_TE, Activation::sigmoid)};
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
@@ -87,10 +86,11 @@ class SigmoidBiasRouter final : public GatedRouter {
   }
   // A small balance loss beside the bias is usual (DeepSeek-V3: 1e-4, per sequence; here per
   // micro-batch).
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    const Var balance = balance_part(switch_loss(normalize_rows(s.probs_TE), stats.counts_E, ctx),
-                                     aux_loss_weight_, stats);
-    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, stats, ctx));
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
+    const Var balance =
+        balance_part(switch_loss(normalize_rows(s.probs_TE), chosen.stats.counts_E, ctx),
+                     aux_loss_weight_, chosen.stats);
+    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx));
   }
 
   Tensor bias_E_;  // float32 always

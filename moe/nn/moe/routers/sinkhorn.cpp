@@ -58,8 +58,7 @@ class SinkhornRouter final : public GatedRouter {
 
  private:
   bool selects_causally(bool training) const override { return !training; }
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    const Var logits_TE = gate_(x_TD);
+  Scores score_logits(const Var& logits_TE) const override {
     return {logits_TE,
             k_ == 1 ? ops::activation(logits_TE, Activation::sigmoid) : ops::softmax(logits_TE)};
   }
@@ -83,8 +82,8 @@ class SinkhornRouter final : public GatedRouter {
     }
     return top_k_picks(balanced_TE, k_, ctx);
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
-    return z_part(s.logits_TE, z_loss_weight_, stats, ctx);
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
+    return z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx);
   }
 
   double z_loss_weight_;

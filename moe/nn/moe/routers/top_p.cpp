@@ -35,10 +35,10 @@ class TopPRouter final : public SoftmaxRouter {
       return experts;
     });
   }
-  Var aux_loss(const Scores& s, RouterStats& stats, const ForwardContext& ctx) const override {
+  Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
     const Var entropy = ops::scale(router_entropy(s.probs_TE, ctx), entropy_weight_);
-    const Var rest = SoftmaxRouter::aux_loss(s, stats, ctx);
-    stats.balance_loss += entropy.value().data<double>()[0];
+    const Var rest = SoftmaxRouter::aux_loss(s, chosen, ctx);
+    chosen.stats.balance_loss += entropy.value().data<double>()[0];
     return ops::add(rest, entropy);
   }
 
