@@ -70,7 +70,7 @@ struct RunKeys {
   std::vector<double> bias;
 };
 
-RunKeys parse_keys(const std::string& name, int64_t n_outputs,
+RunKeys parse_keys(const std::string& name, int64_t n_tokens, int64_t n_outputs,
                    const std::vector<std::string>& key_values) {
   RunKeys keys;
   ModelConfig& c = keys.model;
@@ -101,6 +101,7 @@ RunKeys parse_keys(const std::string& name, int64_t n_outputs,
   c.moe.n_experts = n_outputs - c.moe.n_identity_experts;
   MOE_CHECK(c.moe.n_experts >= 1, "[router] logits have ", n_outputs, " columns, and ",
             c.moe.n_identity_experts, " of them are identity experts");
+  c.moe.capacity_tokens = n_tokens;
   resolve_layers(c);
   return keys;
 }
@@ -132,7 +133,7 @@ int run_router(const std::string& name, const std::string& path,
     for (int64_t e = 0; e < E; ++e)
       MOE_CHECK(std::isfinite(score_at(logits_TE, t, e)), "[router] ", printable(path),
                 ": logit of token ", t, ", expert ", e, " is not finite");
-  const RunKeys keys = parse_keys(name, E, key_values);
+  const RunKeys keys = parse_keys(name, T, E, key_values);
   const auto router = make_router(keys.model.moe, E, DType::f64);
   set_bias(*router, keys.bias);
   std::vector<int32_t> ids(static_cast<size_t>(T));
@@ -142,20 +143,20 @@ int run_router(const std::string& name, const std::string& path,
   const Routing routing = router->route_logits(Var(logits_TE), ctx);
 
   std::vector<std::vector<size_t>> picks_T(static_cast<size_t>(T));
-  for (size_t a = 0; a < routing.picks.size(); ++a)
-    picks_T[size_t(routing.picks[a].token)].push_back(a);
+  for (size_t a = 0; a < routing.kept.size(); ++a)
+    picks_T[size_t(routing.kept[a].token)].push_back(a);
   JsonArray experts, weights;
   Table table({"token", "experts", "weights"});
   for (size_t t = 0; t < picks_T.size(); ++t) {
     std::stable_sort(picks_T[t].begin(), picks_T[t].end(), [&](size_t a, size_t b) {
-      return routing.picks[a].choice < routing.picks[b].choice;
+      return routing.kept[a].choice < routing.kept[b].choice;
     });
     JsonArray e, w;
     std::vector<std::string> e_text, w_text;
     for (const size_t a : picks_T[t]) {
-      e.push_back(routing.picks[a].expert);
+      e.push_back(routing.kept[a].expert);
       w.push_back(score_at(routing.weight_A1.value(), int64_t(a), 0));
-      e_text.push_back(str(routing.picks[a].expert));
+      e_text.push_back(str(routing.kept[a].expert));
       w_text.push_back(fmt::format("{:.6f}", score_at(routing.weight_A1.value(), int64_t(a), 0)));
     }
     experts.push_back(e);

@@ -12,6 +12,8 @@ DecodeSession::DecodeSession(const TransformerLM& model, int64_t chunk_tokens)
 int DecodeSession::add_sequence() {
   const int sequence = cache_.add_sequence();
   history_.resize(std::max(history_.size(), size_t(sequence) + 1));
+  taken_.resize(history_.size());
+  taken_[size_t(sequence)] = std::make_unique<ExpertsTaken>();
   history_[size_t(sequence)].assign(size_t(std::max<int64_t>(0, model_.config().ngram_order - 1)),
                                     -1);
   return sequence;
@@ -85,6 +87,7 @@ Tensor DecodeSession::run(const std::vector<Input>& inputs, bool every_row) {
       const int64_t B = int64_t(part.size());
       ctx.history_BH = Tensor::from<int32_t>({B, int64_t(history.size()) / B}, history);
     }
+    for (const int sequence : sequences) ctx.taken_B.push_back(taken_[size_t(sequence)].get());
     ctx.kv = &view;
     const LmOutput hidden = model_(ctx);
     if (wanted_rows.empty()) continue;

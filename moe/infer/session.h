@@ -34,7 +34,8 @@ class DecodeSession {
   const TransformerLM& model_;
   int64_t chunk_tokens_;
   KvCache cache_;
-  std::vector<std::vector<int32_t>> history_;  // [sequence]: its last tokens, for n-grams
+  std::vector<std::unique_ptr<ExpertsTaken>> taken_;  // [sequence]
+  std::vector<std::vector<int32_t>> history_;         // [sequence]: its last tokens, for n-grams
 };
 
 }  // namespace moe

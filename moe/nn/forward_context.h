@@ -19,6 +19,11 @@ struct KvView {
   std::vector<std::vector<KvBlocks>> of_layer;  // [layer][sequence]
 };
 
+/// Picks that each expert of a layer took in a sequence's earlier calls, for expert capacity.
+struct ExpertsTaken {
+  std::map<int, std::vector<int32_t>> of_layer;
+};
+
 struct ForwardContext {
   Tensor token_ids_T;         // i32
   Tensor positions_T;         // i32, ascending by 1 inside a sequence
@@ -28,7 +33,8 @@ struct ForwardContext {
   Tensor history_BH;  // i32: the H tokens before each sequence's first row, latest last, -1 where
                       // there is none; null: all sequences begin here
   Tensor valid_T;     // u8, 0 = padding that no router counts; null: all valid
-  const KvView* kv = nullptr;  // null: whole sequences from position 0
+  std::vector<ExpertsTaken*> taken_B;  // of the sequences of a cache, and updated; empty: all begin
+  const KvView* kv = nullptr;          // null: whole sequences from position 0
   int layer = 0;
   Var previous_router_logits_TE;  // null in the first MoE layer
   std::shared_ptr<const RouterReplay> replay;

@@ -117,6 +117,8 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
             "sigmoid_bias, group_limited, hierarchical: groups a token may use");
   t.integer("model.moe.cosine_dim", m.cosine_dim, 1, 65536,
             "cosine: width in which a token and an expert are compared");
+  t.integer("model.moe.slots_per_expert", m.slots_per_expert, 1, 65536,
+            "soft_slots: slots of an expert in each sequence");
   t.number("model.moe.routed_scaling_factor", m.routed_scaling_factor, 1e-6, 1e6,
            "sigmoid_bias, group_limited, longcat: factor on the combine weights");
   t.number("model.moe.router_jitter", m.router_jitter, 0, 0.999,
@@ -133,6 +135,27 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "sigmoid_bias, longcat: step of the selection bias");
   t.integer("model.moe.n_identity_experts", m.n_identity_experts, 0, 65536,
             "longcat: experts that return their input");
+  t.number("model.moe.capacity_factor", m.capacity_factor, 0, 1e6,
+           "room of an expert over its even share of a group's picks; 0: dropless");
+  t.choice("model.moe.capacity_formula", m.capacity_formula, {"tokens_k", "tokens", "tutel"},
+           "C = factor T k / E | factor T / E | k floor(factor ceil(T / E))");
+  t.choice("model.moe.capacity_rounding", m.capacity_rounding, {"ceil", "floor", "up_to_4"},
+           "of C; up_to_4: to the next multiple of 4");
+  t.integer("model.moe.capacity_min", m.capacity_min, 1, int64_t{1} << 30, "smallest C");
+  t.integer("model.moe.capacity_tokens", m.capacity_tokens, 0, int64_t{1} << 30,
+            "T of C: tokens of a sequence; 0: data.seq_len");
+  t.choice("model.moe.capacity_order", m.capacity_order,
+           {"slot_major", "bpr", "token_major", "probability"},
+           "who claims room first: first choices by position | by their score | tokens by position "
+           "| the largest weights; only token_major is causal");
+  t.choice("model.moe.capacity_group", m.capacity_group, {"sequence", "batch"},
+           "whose tokens share an expert's room in training");
+  t.choice("model.moe.capacity_overflow", m.capacity_overflow, {"drop", "reroute"},
+           "a pick without room is left out, or goes to the next best expert with room");
+  t.choice("model.moe.capacity_eval", m.capacity_eval, {"none", "token_major"},
+           "capacity in evaluation and generation: none, or by position");
+  t.number("model.moe.capacity_target_drop", m.capacity_target_drop, 0, 0.999,
+           "share of picks to drop: after each step the factor moves by 2 % towards it; 0: fixed");
   t.boolean(
       "model.moe.allow_noncausal", m.allow_noncausal,
       "let generation run with a router that sees later tokens, whose routes then differ from "
@@ -182,6 +205,7 @@ int64_t experts_per_token(const MoeConfig& m) {
 std::vector<std::array<int64_t, 2>> router_matrices(const MoeConfig& m, int64_t d_model) {
   const std::string& r = m.router;
   if (r == "hash" || r == "hash_balanced" || r == "random") return {};
+  if (r == "soft_slots") return {{m.n_experts * m.slots_per_expert, d_model}};
   if (r == "cosine") return {{m.n_experts, m.cosine_dim}, {m.cosine_dim, d_model}, {1, 1}};
   std::vector<std::array<int64_t, 2>> out = {
       {m.n_experts + (r == "longcat" ? m.n_identity_experts : 0), d_model}};
@@ -241,6 +265,12 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
     MOE_CHECK(m.router != "hierarchical" || m.top_k % m.topk_group == 0,
               "[config] model.moe.top_k ", m.top_k, " is no multiple of topk_group ", m.topk_group,
               "; each chosen group gives as many experts");
+    MOE_CHECK(m.capacity_factor == 0 || (m.router != "expert_choice" && m.router != "soft_slots"),
+              "[config] model.moe.capacity_factor has no meaning with model.moe.router=", m.router,
+              ", whose experts are full by construction; leave it at 0");
+    MOE_CHECK(m.capacity_overflow == "drop" || m.router != "hierarchical",
+              "[config] model.moe.capacity_overflow=reroute would leave the groups that "
+              "model.moe.router=hierarchical chose; use drop");
     MOE_CHECK(!m.shared_gate || m.n_shared_experts > 0,
               "[config] model.moe.shared_gate=true needs model.moe.n_shared_experts >= 1");
   }

@@ -33,6 +33,7 @@ struct MoeConfig {
   double aux_loss_weight = 0.01, z_loss_weight = 0.001;
   int64_t n_group = 1, topk_group = 1;  // groups (sigmoid_bias, group_limited, hierarchical)
   int64_t cosine_dim = 256;             // cosine: width in which token and expert are compared
+  int64_t slots_per_expert = 4;         // soft_slots, in each sequence
   double routed_scaling_factor = 1;
   double bias_update_rate = 1e-3;  // selection bias per optimiser step (sigmoid_bias, longcat)
   int64_t n_identity_experts = 0;  // longcat
@@ -40,6 +41,13 @@ struct MoeConfig {
   std::string second_expert_policy = "random";  // gshard: all | threshold | random
   double second_expert_threshold = 0.2;
   double threshold = 0.4, entropy_weight = 1e-4;  // top_p
+  double capacity_factor = 0;                     // 0: dropless
+  std::string capacity_formula = "tokens_k", capacity_rounding = "ceil";
+  int64_t capacity_min = 1;
+  int64_t capacity_tokens = 0;  // of a sequence; 0: data.seq_len in training
+  std::string capacity_order = "token_major", capacity_group = "sequence",
+              capacity_overflow = "drop", capacity_eval = "none";
+  double capacity_target_drop = 0;  // 0: the factor is fixed
   bool allow_noncausal = false;
   bool operator==(const MoeConfig&) const = default;
 };

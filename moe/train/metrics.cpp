@@ -98,19 +98,49 @@ JsonObject metrics_object(const StepResult& s, double tokens_per_second,
     experts.push_back(shares);
   }
   o["experts"] = experts;
+  if (s.experts.empty()) return o;
+  const LoadSummary load = summarize_load(s.experts);
+  o["max_violation"] = load.max_violation;
+  o["load_cv"] = load.cv;
+  o["load_entropy"] = load.entropy;
+  o["router_entropy"] = load.router_entropy;
+  o["dead_experts"] = load.dead;
+  o["dropped"] = load.dropped;
+  o["drop_rate"] = load.drop_rate;
+  for (size_t e = 0; e < load.usage_E.size(); ++e) o[str("expert_", e, "_usage")] = load.usage_E[e];
   return o;
 }
 
-double expert_balance(const std::vector<LayerLoad>& experts) {
-  if (experts.empty()) return 1;
-  double sum = 0;
+LoadSummary summarize_load(const std::vector<LayerLoad>& experts) {
+  LoadSummary out;
+  int64_t picked = 0;
+  const double layers = double(experts.size());
   for (const LayerLoad& layer : experts) {
     const std::vector<double> shares = load_shares(layer.stats);
-    double entropy = 0;
-    for (const double p : shares) entropy -= p > 0 ? p * std::log(p) : 0;
-    sum += shares.size() > 1 ? entropy / std::log(double(shares.size())) : 1;
+    const double E = double(shares.size());
+    double entropy = 0, squares = 0, most = 0;
+    for (const double p : shares) {
+      entropy -= p > 0 ? p * std::log(p) : 0;
+      squares += (p - 1 / E) * (p - 1 / E) / E;
+      most = std::max(most, p);
+      out.dead += p < 0.01 / E;
+    }
+    out.entropy += (shares.size() > 1 ? entropy / std::log(E) : 1) / layers;
+    out.cv += std::sqrt(squares) * E / layers;
+    out.max_violation = std::max(out.max_violation, most * E - 1);
+    const double tokens = double(std::max<int64_t>(1, layer.stats.n_tokens));
+    out.router_entropy += layer.stats.entropy_sum / tokens / layers;
+    for (const int64_t n : layer.stats.counts_E) picked += n;
+    for (const int64_t n : layer.stats.dropped_E) out.dropped += n;
+    out.usage_E.resize(std::max(out.usage_E.size(), shares.size()), 0);
+    for (size_t e = 0; e < shares.size(); ++e) out.usage_E[e] += shares[e] / layers;
   }
-  return sum / double(experts.size());
+  out.drop_rate = picked > 0 ? double(out.dropped) / double(picked) : 0;
+  return out;
+}
+
+double expert_balance(const std::vector<LayerLoad>& experts) {
+  return experts.empty() ? 1 : summarize_load(experts).entropy;
 }
 
 MetricsLog::MetricsLog(Fs& fs, const std::string& run_dir, int64_t first_step, double unix_seconds)

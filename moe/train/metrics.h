@@ -15,9 +15,24 @@
 namespace moe {
 
 /// The JSON object of one step: step, loss, lm_loss, aux_loss, z_loss, grad_norm, lr, tokens,
-/// tokens_per_second, val_loss (when evaluated), experts (one list of load shares per MoE layer).
+/// tokens_per_second, val_loss (when evaluated), experts (one list of load shares per MoE layer)
+/// and, with experts, max_violation, load_cv, load_entropy, router_entropy, dead_experts, dropped,
+/// drop_rate, expert_0_usage ...
 JsonObject metrics_object(const StepResult& step, double tokens_per_second,
                           const std::optional<EvalResult>& evaluation);
+
+/// How even a step's loads were.
+struct LoadSummary {
+  double max_violation = 0;   // largest of any expert and layer: load over the mean load, less 1
+  double cv = 0;              // standard deviation over mean of a layer's loads, mean of the layers
+  double entropy = 0;         // of a layer's load, over ln E, mean of the layers
+  double router_entropy = 0;  // of a token's normalised scores, in nats, mean of tokens and layers
+  int64_t dead = 0;           // experts of all layers with less than 1 % of their fair share
+  int64_t dropped = 0;        // picks without room, all layers
+  double drop_rate = 0;       // over all picks
+  std::vector<double> usage_E;  // share of the picks, mean of the layers
+};
+LoadSummary summarize_load(const std::vector<LayerLoad>& experts);
 
 /// Mean over layers of the load's entropy divided by ln E: 1 is even, 0 is one expert. 1 without
 /// experts.

@@ -208,11 +208,21 @@ void Run::prepare_model() {
             "; set it to ", data_.vocab_size, " or more");
   check_memory(config_);
   model_ = std::make_unique<TransformerLM>(config_.model);
-  if (!model_->causal(true))
-    log_warning(str("router '", config_.model.moe.router,
-                    "' is not causal in training: routes depend on later tokens, so the training "
-                    "loss is too good",
-                    model_->causal(false) ? "" : ", and generation is refused"));
+  if (!model_->causal(true)) {
+    const MoeConfig& moe = config_.model.moe;
+    const bool by_capacity = moe.capacity_factor > 0 && moe.capacity_order != "token_major";
+    const std::string why =
+        str(by_capacity ? "model.moe.capacity_order=" + moe.capacity_order
+                        : "model.moe.router=" + moe.router,
+            " is not causal in training: a token's experts depend on later tokens, so the training "
+            "loss is too good",
+            model_->causal(false) ? "" : ", and generation is refused");
+    if (!moe.allow_noncausal)
+      throw Error("[train] " + why + "; set model.moe.allow_noncausal=true to train all the same" +
+                      (by_capacity ? ", or use model.moe.capacity_order=token_major" : ""),
+                  ExitCode::usage);
+    log_warning(why);
+  }
   if (!from_.path.empty())
     load_weights(*model_, from_.path);
   else if (!config_.model.init_from.empty())

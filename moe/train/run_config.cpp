@@ -119,6 +119,9 @@ RunConfig read_run_config(const ConfigSource& source) {
     table.apply_overrides(source.overrides);
   });
   if (!config.model.init_from.empty()) take_init_from(table, source, config);
+  // Part of the model from now on: evaluation and generation divide the same room.
+  if (config.model.moe.capacity_factor > 0 && config.model.moe.capacity_tokens == 0)
+    config.model.moe.capacity_tokens = config.data.seq_len;
   auto check = [](bool ok, const std::string& message) {
     if (!ok) throw Error("[config] " + message, ExitCode::usage);
   };

@@ -7,6 +7,7 @@
 
 #include "moe/infer/generate.h"
 #include "moe/nn/init.h"
+#include "moe/nn/moe/routers.h"
 
 namespace moe {
 namespace {
@@ -68,6 +69,32 @@ TEST(Parity, NgramEmbeddingsAcrossCutsOfTheirSequence) {
       for (size_t i = 0; i < w.size(); ++i) w[i] = 0.01f * float(int64_t(i % 17) - 8);
     }
   EXPECT_EQ(check_parity(model, all_f32_tables(), 1).first_difference, "");
+}
+
+// Room that earlier tokens took travels with the cache.
+TEST(Parity, ExpertCapacityByPosition) {
+  ModelConfig c = tiny(true);
+  c.moe.capacity_factor = 0.5;
+  c.moe.capacity_tokens = 48;
+  c.moe.capacity_eval = "token_major";
+  EXPECT_EQ(parity_of(c).first_difference, "");
+  c.moe.capacity_overflow = "reroute";
+  c.moe.router = "sigmoid_bias";
+  EXPECT_EQ(parity_of(c).first_difference, "");
+}
+
+TEST(Parity, EveryCausalRouter) {
+  for (const std::string& router : router_names()) {
+    SCOPED_TRACE(router);
+    ModelConfig c = tiny(true);
+    c.moe.router = router;
+    c.moe.n_experts = 6;
+    if (router == "hierarchical") c.moe.n_group = c.moe.topk_group = 2;
+    c.moe.cosine_dim = 8;
+    if (make_router(c.moe, c.d_model, DType::f32)->causal(false)) {
+      EXPECT_EQ(parity_of(c).first_difference, "");
+    }
+  }
 }
 
 // A sum that is one step off for batches only.

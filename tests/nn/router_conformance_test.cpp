@@ -44,6 +44,7 @@ struct Line {
   size_t picks_of_one = 2;   // experts of a single token; 0: it depends on the scores
   bool has_scores = true;    // false: routes are fixed, there is no gate and no z-loss
   bool causal_in_training = true;
+  bool picks_tokens = true;  // false: slots of mixed tokens
 };
 
 const std::vector<Known> kTwoBest = {{0, 3, .4}, {0, 2, .3}, {1, 0, .5},
@@ -206,6 +207,7 @@ const std::vector<Line>& conformance_list() {
        true,
        false},
       {"quantile", 0, true, true, kTwoBestOverTheirSum, 0, kLowerExperts},
+      {"soft_slots", 0, false, false, {}, 0, {}, 0, true, false, false},
       {"cosine", 0, true, false, kTwoBestOverTheirSum, 47. / 45, kLowerExperts},
   };
   return lines;
@@ -229,6 +231,12 @@ MoeConfig config_of(const Line& line) {
 
 Routing route_logits(const Line& line, const Tensor& logits_TE, const ForwardContext& ctx) {
   return make_router(config_of(line), 4, DType::f64)->route_logits(Var(logits_TE), ctx);
+}
+
+// From logits where there are logits of tokens and experts, else from the tokens themselves.
+Routing route_either(const Line& line, const Router& router, const Tensor& x,
+                     const ForwardContext& ctx) {
+  return line.picks_tokens ? router.route_logits(Var(x), ctx) : router.route(Var(x), ctx);
 }
 
 template <class F>
@@ -267,7 +275,7 @@ TEST(RouterConformance, EveryRouterOfTheTableHasALineHere) {
 
 TEST(RouterConformance, PicksWeightsAndLossesOfAKnownCase) {
   for_each_router([](const Line& line) {
-    if (!line.has_scores) return;
+    if (!line.has_scores || !line.picks_tokens) return;
     const Tensor x = matrix(logs(kCounts));
     const Routing routing = route_logits(line, x, context({3}));
     std::map<std::pair<int, int>, double> want;
@@ -315,7 +323,7 @@ TEST(RouterConformance, MatricesAreThoseThatTheConfigurationCounts) {
 // The first choice of a token is its best expert.
 TEST(RouterConformance, ChoicesAreNumberedFromTheBest) {
   for_each_router([](const Line& line) {
-    if (line.name == std::string("expert_choice")) return;  // experts choose
+    if (line.name == std::string("expert_choice") || !line.picks_tokens) return;
     const Routing routing = route_logits(line, matrix(logs(kCounts)), context({3}));
     const auto choice = choices(routing.picks);
     std::map<int, int> next;
@@ -325,7 +333,7 @@ TEST(RouterConformance, ChoicesAreNumberedFromTheBest) {
 
 TEST(RouterConformance, TiesGoToTheLowerIndex) {
   for_each_router([](const Line& line) {
-    if (!line.has_scores) return;
+    if (!line.has_scores || !line.picks_tokens) return;
     const Routing routing = route_logits(line, Tensor::zeros({3, 4}, DType::f64), context({3}));
     Places got;
     for (const Pick& p : routing.picks) got.emplace_back(p.token, p.expert);
@@ -349,12 +357,12 @@ TEST(RouterConformance, CausalMeansThatLaterTokensMoveNothingBefore) {
       bool earlier_moved = false;
       for (uint64_t seed = 0; seed < 4; ++seed) {
         const Tensor x = random_logits(11, 4, seed);
-        const Routing before = router->route_logits(Var(x), ctx);
+        const Routing before = route_either(line, *router, x, ctx);
         const Tensor y_before = around(before, Var(x)).value();
         for (int64_t changed = 0; changed < 11; ++changed) {
           const Tensor moved = x.clone();
           for (double& v : moved.rows(changed, changed + 1).data<double>()) v = 3 - 2 * v;
-          const Routing after = router->route_logits(Var(moved), ctx);
+          const Routing after = route_either(line, *router, moved, ctx);
           const Tensor y_after = around(after, Var(moved)).value();
           const auto picks_before = choices(before.picks), picks_after = choices(after.picks);
           for (int64_t t = 0; t < 11; ++t) {

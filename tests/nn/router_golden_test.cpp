@@ -260,6 +260,32 @@ TEST(RouterGolden, Sinkhorn) {
   }
 }
 
+// Slots 0, 1 of expert 0 and 2, 3 of expert 1; experts x W0 and x W1.
+TEST(RouterGolden, SoftSlots) {
+  MoeConfig c = config("soft_slots");
+  c.n_experts = 2;
+  c.slots_per_expert = 2;
+  const auto router = make_router(c, 2, DType::f64);
+  const Parameter phi = testing::parameters_of(*router).at(0);
+  write_piece(phi.var.value(), phi.pieces.at(0), matrix({{.2, .7}, {-.4, .1}, {1, -.3}, {.5, .9}}));
+  const Tensor x = matrix({{1, .5}, {-.5, 2}, {.3, -1}});
+  const Routing r = router->route(Var(x), context({3}));
+  const Tensor slots = r.dispatch->dispatch(Var(x)).rows_RD().value();
+  EXPECT_NEAR(slots.data<double>()[0], .00957739, 1e-8);
+  EXPECT_NEAR(slots.data<double>()[1], 1.294794579, kPlaces);
+  const Tensor y = Tensor::empty({4, 2}, DType::f64);
+  const double w[2][2][2] = {{{1, 0}, {0, 2}}, {{.5, -1}, {1, 0}}};
+  for (int64_t row = 0; row < 4; ++row)
+    for (int64_t j = 0; j < 2; ++j)
+      y.view().at<double>(row, j) = slots.view().at<double>(row, 0) * w[row / 2][0][j] +
+                                    slots.view().at<double>(row, 1) * w[row / 2][1][j];
+  const Tensor out = r.dispatch->combine(Var(y), Var(x)).value();
+  const Rows want = {{.577085008, .562181897}, {.642836177, 1.136217970}, {.344694672, .440397177}};
+  for (int64_t t = 0; t < 3; ++t)
+    for (int64_t j = 0; j < 2; ++j)
+      EXPECT_NEAR(out.view().at<double>(t, j), want[size_t(t)][size_t(j)], kPlaces);
+}
+
 // Every assignment of 7 tokens to 3 experts with at most 3 each, by brute force.
 TEST(BalancedAssignment, IsTheBestOfAll) {
   for (uint64_t seed = 0; seed < 20; ++seed) {

@@ -154,6 +154,9 @@ Routing AssignmentRouter::route(const Var& x_TD, const ForwardContext& ctx) cons
   return route_scores(score(x_TD, ctx), ctx);
 }
 Routing AssignmentRouter::route_logits(const Var& logits_TE, const ForwardContext& ctx) const {
+  MOE_CHECK(logits_TE.size(1) == n_outputs() && logits_TE.size(0) == ctx.n_tokens(),
+            "[router] logits ", logits_TE.shape().text(), " for ", ctx.n_tokens(), " tokens and ",
+            n_outputs(), " outputs");
   return route_scores(score_logits(logits_TE), ctx);
 }
 
@@ -172,23 +175,51 @@ Routing AssignmentRouter::route_scores(const Scores& scores, const ForwardContex
     picks = select_experts(scores, ctx);
   }
   sort_picks(picks, n_outputs());
-  const Var weight_A1 = weigh(scores, picks, ctx.n_tokens());
+  Var weight_A1 = weigh(scores, picks, ctx.n_tokens());
   RouterStats stats{size_t(n_outputs())};
   add_scores(stats, scores.probs_TE.value(), ctx);
   for (const Pick& p : picks) stats.counts_E[size_t(p.expert)] += 1;
   Var aux = aux_loss(scores, {picks, weight_A1, stats}, ctx);
-  return {std::make_unique<SparseDispatch>(picks, weight_A1, n_experts_, n_identity_),
+  Picks kept = picks;
+  if (capacity_.limits(ctx.training))
+    weight_A1 = keep_what_fits(scores, kept, weight_A1, stats, ctx);
+  return {std::make_unique<SparseDispatch>(kept, weight_A1, n_experts_, n_identity_),
           std::move(aux),
           scores.logits_TE,
           std::move(stats),
           std::move(picks),
+          std::move(kept),
           weight_A1};
 }
 
-GatedRouter::GatedRouter(const std::string& weight_name, int64_t d_model, int64_t n_experts,
+Var AssignmentRouter::keep_what_fits(const Scores& scores, Picks& picks, const Var& weight_A1,
+                                     RouterStats& stats, const ForwardContext& ctx) const {
+  const Tensor &score_TE = scores.probs_TE.value(), &weights = weight_A1.value();
+  const Capacity::Outcome outcome = capacity_.apply(
+      picks, ctx, n_experts_,
+      [&](int32_t expert, int32_t token) { return score_at(score_TE, token, expert); },
+      [&](size_t i) { return score_at(weights, int64_t(i), 0); });
+  // Weights are those of all the token's picks: a drop leaves the others as they are.
+  const Var all_A1 =
+      outcome.picks == picks ? weight_A1 : weigh(scores, outcome.picks, ctx.n_tokens());
+  std::vector<int32_t> rows;
+  Picks kept;
+  for (size_t i = 0; i < outcome.picks.size(); ++i) {
+    if (outcome.kept[i]) {
+      kept.push_back(outcome.picks[i]);
+      rows.push_back(int32_t(i));
+    } else {
+      stats.dropped_E[size_t(outcome.picks[i].expert)] += 1;
+    }
+  }
+  picks = std::move(kept);
+  return ops::gather_rows(all_A1, Tensor::from<int32_t>({int64_t(rows.size())}, rows));
+}
+
+GatedRouter::GatedRouter(const MoeConfig& config, const std::string& weight_name, int64_t d_model,
                          int64_t k, DType dtype, int64_t n_identity, int64_t n_zero)
-    : AssignmentRouter(n_experts, n_identity, n_zero),
-      gate_({weight_name}, {n_experts + n_identity + n_zero}, d_model, false, dtype),
+    : AssignmentRouter(config, n_identity, n_zero),
+      gate_({weight_name}, {config.n_experts + n_identity + n_zero}, d_model, false, dtype),
       k_(k) {
   gate_.role = Role::router;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Base of every router whose routes are (token, expert, weight) picks: a new one writes score,
-// select_experts and, if it must, weigh and aux_loss. Replay, padding and statistics live here,
-// once.
+// select_experts and, if it must, weigh and aux_loss. Replay, capacity, padding and statistics
+// live here, once.
 #pragma once
 
 #include "moe/nn/linear.h"
+#include "moe/nn/moe/capacity.h"
 #include "moe/nn/moe/router.h"
 
 namespace moe {
@@ -15,7 +16,17 @@ class AssignmentRouter : public Router {
  public:
   Routing route(const Var& x_TD, const ForwardContext& ctx) const final;
   Routing route_logits(const Var& logits_TE, const ForwardContext& ctx) const final;
-  bool causal(bool training) const final { return selects_causally(training); }
+  bool causal(bool training) const final {
+    return selects_causally(training) && capacity_.is_causal(training);
+  }
+  void after_step(const RouterTotals& totals) final {
+    update(totals);
+    capacity_.after_step(totals);
+  }
+  void visit(const Visitor& v) const final {
+    visit_own(v);
+    capacity_.visit(v);
+  }
 
  protected:
   struct Scores {
@@ -29,8 +40,8 @@ class AssignmentRouter : public Router {
     const Var& weight_A1;
     RouterStats& stats;  // aux_loss fills balance_loss and z_loss
   };
-  explicit AssignmentRouter(int64_t n_experts, int64_t n_identity = 0, int64_t n_zero = 0)
-      : n_experts_(n_experts), n_identity_(n_identity), n_zero_(n_zero) {}
+  explicit AssignmentRouter(const MoeConfig& config, int64_t n_identity = 0, int64_t n_zero = 0)
+      : n_experts_(config.n_experts), n_identity_(n_identity), n_zero_(n_zero), capacity_(config) {}
   int64_t n_outputs() const { return n_experts_ + n_identity_ + n_zero_; }
 
   virtual Scores score(const Var& x_TD, const ForwardContext& ctx) const = 0;
@@ -42,19 +53,26 @@ class AssignmentRouter : public Router {
   /// Weighted auxiliary loss, a float64 scalar.
   virtual Var aux_loss(const Scores& scores, const Chosen& chosen, const ForwardContext& ctx) const;
   virtual bool selects_causally(bool /*training*/) const { return true; }
+  /// Biases and controllers, after each optimiser step.
+  virtual void update(const RouterTotals& totals) { (void)totals; }
+  virtual void visit_own(const Visitor& v) const = 0;
 
   int64_t n_experts_, n_identity_, n_zero_;
 
  private:
+  Capacity capacity_;
   Routing route_scores(const Scores& scores, const ForwardContext& ctx) const;
+  /// Takes the picks without room out of `picks` and counts them; the weights of the others.
+  Var keep_what_fits(const Scores& scores, Picks& picks, const Var& weight_A1, RouterStats& stats,
+                     const ForwardContext& ctx) const;
 };
 
 /// One linear map from the token to a score per output.
 class GatedRouter : public AssignmentRouter {
  protected:
-  GatedRouter(const std::string& weight_name, int64_t d_model, int64_t n_experts, int64_t k,
+  GatedRouter(const MoeConfig& config, const std::string& weight_name, int64_t d_model, int64_t k,
               DType dtype, int64_t n_identity = 0, int64_t n_zero = 0);
-  void visit(const Visitor& v) const override { gate_.visit(v); }
+  void visit_own(const Visitor& v) const override { gate_.visit(v); }
   Scores score(const Var& x_TD, const ForwardContext&) const override {
     return score_logits(gate_(x_TD));
   }

@@ -7,8 +7,19 @@
 
 namespace moe {
 
+namespace {
+
+MoeConfig with_capacity_tokens(const ModelConfig& c) {
+  MoeConfig m = c.moe;
+  if (m.capacity_tokens == 0) m.capacity_tokens = c.max_seq_len;
+  return m;
+}
+
+}  // namespace
+
 MoeLayer::MoeLayer(const ModelConfig& c, DType dtype)
-    : router(make_router(c.moe, c.d_model, dtype)), experts(c, c.moe.d_ff, dtype, c.moe.n_experts) {
+    : router(make_router(with_capacity_tokens(c), c.d_model, dtype)),
+      experts(c, c.moe.d_ff, dtype, c.moe.n_experts) {
   if (c.moe.n_shared_experts > 0)
     shared = FeedForward(
         c, c.moe.shared_d_ff > 0 ? c.moe.shared_d_ff : c.moe.n_shared_experts * c.moe.d_ff, dtype);

@@ -72,8 +72,9 @@ struct Routing {
   std::unique_ptr<const Dispatch> dispatch;
   Var aux_loss, router_logits_TE;
   RouterStats stats;
-  Picks picks;
-  Var weight_A1;  // combine weight of each pick; null for a router that does not pick
+  Picks picks;    // as selected, before any capacity rule
+  Picks kept;     // those that reach an expert, perhaps another one
+  Var weight_A1;  // combine weight of each kept pick; null for a router that does not pick
 };
 
 class Router {

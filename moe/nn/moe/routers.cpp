@@ -36,6 +36,8 @@ std::vector<RouterEntry>& table() {
        make_hierarchical_router, "loss"},
       {"base", "Lewis et al. 2021, arXiv:2103.16716", make_base_router, "by construction", true},
       {"quantile", "Su 2026; Megatron-Core", make_quantile_router, "selection bias"},
+      {"soft_slots", "Puigcerver et al. 2023, arXiv:2308.00951", make_soft_slots_router,
+       "by construction", true},
       {"cosine", "Chi et al. 2022, arXiv:2204.09179", make_cosine_router, "loss"},
   };
   return entries;

@@ -9,7 +9,7 @@ namespace moe {
 
 SoftmaxRouter::SoftmaxRouter(const MoeConfig& c, int64_t d_model, int64_t k, DType dtype,
                              int64_t n_identity)
-    : GatedRouter("gate", d_model, c.n_experts, k, dtype, n_identity),
+    : GatedRouter(c, "gate", d_model, k, dtype, n_identity),
       aux_loss_weight_(c.aux_loss_weight),
       z_loss_weight_(c.z_loss_weight) {}
 

@@ -79,7 +79,7 @@ namespace {
 class BaseRouter final : public GatedRouter {
  public:
   BaseRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, 1, dtype), z_loss_weight_(c.z_loss_weight) {}
+      : GatedRouter(c, "gate", d_model, 1, dtype), z_loss_weight_(c.z_loss_weight) {}
 
  private:
   bool selects_causally(bool training) const override { return !training; }

@@ -93,8 +93,8 @@ class CosineRouter final : public SoftmaxRouter {
         normalize_(c.norm_topk_prob) {
     projection_.role = Role::router;
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     projection_.visit(v);
     const std::string name = v.prefix + "gate.temperature";
     v.parameter({.name = name,

@@ -19,8 +19,8 @@ namespace {
 class FixedRouter final : public AssignmentRouter {
  public:
   enum class By { id, balanced_id, id_and_position };
-  FixedRouter(const MoeConfig& c, By by) : AssignmentRouter(c.n_experts), k_(c.top_k), by_(by) {}
-  void visit(const Visitor&) const override {}
+  FixedRouter(const MoeConfig& c, By by) : AssignmentRouter(c), k_(c.top_k), by_(by) {}
+  void visit_own(const Visitor&) const override {}
 
  private:
   Scores score(const Var& x_TD, const ForwardContext&) const override { return score_logits(x_TD); }

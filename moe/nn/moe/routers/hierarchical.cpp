@@ -60,8 +60,8 @@ class HierarchicalRouter final : public SoftmaxRouter {
         topk_group_(c.topk_group) {
     groups_gate_.role = Role::router;
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     groups_gate_.visit(v);
   }
 

@@ -22,15 +22,15 @@ class LongcatRouter final : public SoftmaxRouter {
         update_rate_(c.bias_update_rate) {}
 
   // b_e += mu (wanted share - share of e), wanted share = 1 / (E + Z) of all picks.
-  void after_step(const RouterTotals& totals) override {
+  void update(const RouterTotals& totals) override {
     if (totals.n_tokens == 0) return;
     const double picks = double(k_) * double(totals.n_tokens), wanted = 1.0 / double(n_outputs());
     for (int64_t e = 0; e < n_experts_; ++e)
       bias_O_.data<float>()[size_t(e)] +=
           float(update_rate_ * (wanted - double(totals.counts_E[size_t(e)]) / picks));
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     v.buffer({v.prefix + "gate.e_score_correction_bias", bias_O_});
   }
 

@@ -110,8 +110,8 @@ class NoisyTopKRouter final : public SoftmaxRouter {
         noise_({"noise_gate"}, {c.n_experts}, d_model, false, dtype) {
     noise_.role = Role::router;
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     noise_.visit(v);
   }
 

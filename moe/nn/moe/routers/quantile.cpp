@@ -48,7 +48,7 @@ class QuantileRouter final : public SoftmaxRouter {
         beta_E_(Tensor::zeros({c.n_experts}, DType::f32)),
         normalize_(c.norm_topk_prob) {}
 
-  void after_step(const RouterTotals& totals) override {
+  void update(const RouterTotals& totals) override {
     if (totals.n_proposals == 0) return;
     const std::span<float> beta = beta_E_.data<float>();
     double mean = 0;
@@ -57,8 +57,8 @@ class QuantileRouter final : public SoftmaxRouter {
     for (size_t e = 0; e < beta.size(); ++e)
       beta[e] = float(totals.proposal_sum_E[e] / double(totals.n_proposals) - mean);
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     v.buffer({v.prefix + "gate.quantile_bias", beta_E_});
   }
 

@@ -19,13 +19,13 @@ namespace {
 class ReluRouter final : public GatedRouter {
  public:
   ReluRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, c.top_k, dtype),
+      : GatedRouter(c, "gate", d_model, c.top_k, dtype),
         lambda_1_(Tensor::zeros({1}, DType::f32)),
         z_loss_weight_(c.z_loss_weight) {
     lambda_1_.data<float>()[0] = kFirstLambda;
   }
 
-  void after_step(const RouterTotals& totals) override {
+  void update(const RouterTotals& totals) override {
     if (totals.n_tokens == 0) return;
     double taken = 0;
     for (const int64_t n : totals.counts_E) taken += double(n);
@@ -33,8 +33,8 @@ class ReluRouter final : public GatedRouter {
     lambda = taken > double(k_) * double(totals.n_tokens) ? lambda * 1.2f : lambda / 1.2f;
     lambda = std::max(lambda, 1e-30f);  // a float that can grow again
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     v.buffer({v.prefix + "gate.sparsity_lambda", lambda_1_});
   }
 

@@ -21,7 +21,7 @@ namespace {
 class SigmoidBiasRouter final : public GatedRouter {
  public:
   SigmoidBiasRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, c.top_k, dtype),
+      : GatedRouter(c, "gate", d_model, c.top_k, dtype),
         bias_E_(Tensor::zeros({c.n_experts}, DType::f32)),
         n_group_(c.n_group),
         topk_group_(c.topk_group),
@@ -31,7 +31,7 @@ class SigmoidBiasRouter final : public GatedRouter {
         z_loss_weight_(c.z_loss_weight) {}
 
   // b_e += u sign(mean load - load_e)
-  void after_step(const RouterTotals& totals) override {
+  void update(const RouterTotals& totals) override {
     const double mean =
         double(std::accumulate(totals.counts_E.begin(), totals.counts_E.end(), int64_t{0})) /
         double(n_experts_);
@@ -41,8 +41,8 @@ class SigmoidBiasRouter final : public GatedRouter {
       bias[e] += float(update_rate_ * double((mean > load) - (mean < load)));
     }
   }
-  void visit(const Visitor& v) const override {
-    GatedRouter::visit(v);
+  void visit_own(const Visitor& v) const override {
+    GatedRouter::visit_own(v);
     v.buffer({v.prefix + "gate.e_score_correction_bias", bias_E_});
   }
 

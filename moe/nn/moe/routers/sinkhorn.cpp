@@ -53,8 +53,7 @@ namespace {
 class SinkhornRouter final : public GatedRouter {
  public:
   SinkhornRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : GatedRouter("gate", d_model, c.n_experts, c.top_k, dtype),
-        z_loss_weight_(c.z_loss_weight) {}
+      : GatedRouter(c, "gate", d_model, c.top_k, dtype), z_loss_weight_(c.z_loss_weight) {}
 
  private:
   bool selects_causally(bool training) const override { return !training; }
