@@ -24,6 +24,14 @@ Capacity::Capacity(const MoeConfig& config)
   factor_1_.data<float>()[0] = float(config.capacity_factor);
 }
 
+bool Capacity::is_steered() const {
+  return config_.capacity_target_drop > 0 && config_.capacity_factor > 0;
+}
+
+double Capacity::factor() const {
+  return is_steered() ? double(factor_1_.data<float>()[0]) : config_.capacity_factor;
+}
+
 bool Capacity::limits(bool training) const {
   return config_.capacity_factor > 0 && (training || config_.capacity_eval != "none");
 }
@@ -62,7 +70,7 @@ Capacity::Outcome Capacity::apply(const Picks& picks, const ForwardContext& ctx,
   const bool by_batch = ctx.training && config_.capacity_group == "batch";
   const std::span<const int32_t> starts = ctx.sequence_starts_B1.data<int32_t>();
   const int64_t B = int64_t(starts.size()) - 1,
-                C = expert_capacity(config_, double(factor_1_.data<float>()[0]),
+                C = expert_capacity(config_, factor(),
                                     config_.capacity_tokens * (by_batch ? B : 1));
   std::vector<int32_t> group_T(size_t(ctx.n_tokens()), 0);
   for (int64_t b = 0; b < B && !by_batch; ++b)
@@ -114,21 +122,20 @@ Capacity::Outcome Capacity::apply(const Picks& picks, const ForwardContext& ctx,
 }
 
 void Capacity::after_step(const RouterTotals& totals) {
-  if (config_.capacity_target_drop <= 0 || config_.capacity_factor <= 0) return;
+  if (!is_steered()) return;
   const auto sum = [](const std::vector<int64_t>& v) {
     return double(std::accumulate(v.begin(), v.end(), int64_t{0}));
   };
   const double picked = sum(totals.counts_E);
   if (picked == 0) return;
   constexpr float kStep = 1.02f;
-  float& factor = factor_1_.data<float>()[0];
-  factor *= sum(totals.dropped_E) / picked > config_.capacity_target_drop ? kStep : 1 / kStep;
-  factor = std::clamp(factor, 0.01f, float(config_.n_experts));  // E: no expert can be full
+  float& steered = factor_1_.data<float>()[0];
+  steered *= sum(totals.dropped_E) / picked > config_.capacity_target_drop ? kStep : 1 / kStep;
+  steered = std::clamp(steered, 0.01f, float(config_.n_experts));  // E: no expert can be full
 }
 
 void Capacity::visit(const Visitor& v) const {
-  if (config_.capacity_target_drop > 0 && config_.capacity_factor > 0)
-    v.buffer({v.prefix + "gate.capacity_factor", factor_1_});
+  if (is_steered()) v.buffer({v.prefix + "gate.capacity_factor", factor_1_});
 }
 
 }  // namespace moe

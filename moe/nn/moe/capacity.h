@@ -41,13 +41,15 @@ class Capacity {
   void visit(const Visitor& v) const;
 
  private:
+  bool is_steered() const;
+  double factor() const;
   std::vector<size_t> claims(const Picks& picks, const ForwardContext& ctx,
                              const std::function<double(int32_t, int32_t)>& score,
                              const std::function<double(size_t)>& weight_of,
                              const std::string& order) const;
 
   MoeConfig config_;
-  Tensor factor_1_;  // float32 always
+  Tensor factor_1_;  // steered; float32 always
 };
 
 }  // namespace moe
