@@ -26,6 +26,7 @@ RunCommand add_data(CLI::App& app);
 RunCommand add_bench(CLI::App& app);
 RunCommand add_config(CLI::App& app);
 RunCommand add_router(CLI::App& app);
+RunCommand add_calc(CLI::App& app);
 
 /// --threads and --isa, which most commands take; apply() sets them.
 struct MachineOptions {

@@ -46,6 +46,10 @@ constexpr Entry kCommands[] = {
      moe::add_bench},
     {"router", "Every way of routing, and what one does with given logits",
      "moe router list\n  moe router run top_k --logits z.npy top_k=2 --json", moe::add_router},
+    {"calc", "Parameters, operations, memory, time and cost of a model",
+     "moe calc mixtral-8x7b\n  moe calc recipes/starter.yaml --train --batch 16\n  moe calc "
+     "qwen3-30b-a3b --tokens 1e12 --gpus 64 --gpu h100 --price 2\n  moe calc ffn 256",
+     moe::add_calc},
     {"config", "Every configuration key with type, range, default and meaning", "moe config schema",
      moe::add_config},
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "moe/base/progress.h"
 #include "moe/base/parallel.h"
 #include "moe/base/rng.h"
 #include "moe/infer/sampler.h"
@@ -237,7 +238,10 @@ JsonObject to_json(const BenchResult& r) {
     o["bandwidth_gigabytes_per_second"] = r.bandwidth_gigabytes_per_second;
     if (r.batch == 1) o["share_of_bandwidth"] = r.share_of_bandwidth;
   }
-  if (r.predicted_bytes > 0) o["predicted_bytes"] = r.predicted_bytes;
+  if (r.predicted_bytes > 0) {
+    o["predicted_bytes"] = r.predicted_bytes;
+    o["resident_bytes"] = int64_t(peak_resident_bytes());
+  }
   if (r.optimizer_seconds > 0) o["optimizer_seconds"] = r.optimizer_seconds;
   o["phases"] = phases;
   return o;
