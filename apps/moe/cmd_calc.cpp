@@ -25,8 +25,11 @@ struct Hardware {
   double tera_flops;  // dense, 16-bit, of one device, as its data sheet says
   double memory_gb;
 };
-constexpr Hardware kHardware[] = {{"h100", 989, 80}, {"h200", 989, 141}, {"a100", 312, 80},
-                                  {"l4", 121, 24},   {"rtx4090", 165, 24}};
+constexpr Hardware kHardware[] = {{"h100", 989, 80},
+                                  {"h200", 989, 141},
+                                  {"a100", 312, 80},
+                                  {"l4", 121, 24},
+                                  {"rtx4090", 165, 24}};
 
 struct CalcOptions {
   std::string what, second, dtype = "f32", optimizer = "adamw", hardware = "h100";
@@ -101,10 +104,11 @@ int run_ffn(const std::string& width, bool json) {
                 {"total_parameters", matrices + biases},
                 {"without_biases", matrices}});
   else
-    print_line(fmt::format("feed-forward network {0} -> {1} -> {0}: {2} parameters ({3} in two "
-                           "matrices, {4} biases)",
-                           with_commas(d), with_commas(hidden), with_commas(matrices + biases),
-                           with_commas(matrices), with_commas(biases)));
+    print_line(
+        fmt::format("feed-forward network {0} -> {1} -> {0}: {2} parameters ({3} in two "
+                    "matrices, {4} biases)",
+                    with_commas(d), with_commas(hidden), with_commas(matrices + biases),
+                    with_commas(matrices), with_commas(biases)));
   return 0;
 }
 
@@ -120,8 +124,8 @@ int run_published(const Preset& p, bool json) {
     return 0;
   }
   const auto text = [](double n) { return n > 0 ? billions(n) : std::string("unknown"); };
-  print_line(p.name + " (" + p.source + ")\n  " + p.note + "\n  total " +
-             text(p.published_total) + ", active " + text(p.published_active) + ", as published");
+  print_line(p.name + " (" + p.source + ")\n  " + p.note + "\n  total " + text(p.published_total) +
+             ", active " + text(p.published_active) + ", as published");
   return 0;
 }
 
@@ -163,10 +167,9 @@ int run_calc(const CalcOptions& o) {
   // What every token uses: all but the routed experts.
   double routed = 0;
   if (c.has_moe) {
-    const double expert = (c.is_gated() ? 3 : 2) * D * double(c.moe.d_ff) +
-                          (c.bias || c.mlp_bias
-                               ? double(c.moe.d_ff) * (c.is_gated() ? 2 : 1) + D
-                               : 0);
+    const double expert =
+        (c.is_gated() ? 3 : 2) * D * double(c.moe.d_ff) +
+        (c.bias || c.mlp_bias ? double(c.moe.d_ff) * (c.is_gated() ? 2 : 1) + D : 0);
     for (const LayerConfig& layer : resolve_layers(c))
       routed += layer.moe ? expert * double(c.moe.n_experts) : 0;
   }
@@ -286,9 +289,9 @@ int run_check(bool json) {
     MOE_CHECK(length > 0, "[calc] cannot find this program's file");
     const std::string program(path.data(), size_t(length));
     FILE* pipe = popen(str("'", program, "' bench train --shape ", c.shape, " --batch ", c.batch,
-                             " --steps 4 --json")
-                             .c_str(),
-                         "r");
+                           " --steps 4 --json")
+                           .c_str(),
+                       "r");
     MOE_CHECK(pipe, "[calc] cannot start ", program);
     std::string text;
     std::array<char, 4096> buffer{};
@@ -355,9 +358,10 @@ RunCommand add_calc(CLI::App& app) {
     if (o->list) return run_list(o->json);
     if (o->check) return run_check(o->json);
     if (o->what.empty())
-      throw Error("[calc] name a preset, a .yaml file or a model folder; moe calc --list shows the "
-                  "presets",
-                  ExitCode::usage);
+      throw Error(
+          "[calc] name a preset, a .yaml file or a model folder; moe calc --list shows the "
+          "presets",
+          ExitCode::usage);
     if (o->what == "ffn") {
       if (o->key_values.size() != 1)
         throw Error("[calc] ffn takes one width; for example: moe calc ffn 256", ExitCode::usage);

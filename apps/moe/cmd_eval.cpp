@@ -6,6 +6,7 @@
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
 #include "moe/base/progress.h"
+#include "moe/eval/expert_report.h"
 #include "moe/eval/perplexity.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/npy.h"
@@ -76,7 +77,7 @@ Sequences read_sequences(const std::string& path, const std::string& dtype,
 
 RunCommand add_eval(CLI::App& app) {
   struct Options {
-    std::string folder, data, token_dtype;
+    std::string folder, data, token_dtype, dump_router;
     bool json = false;
     MachineOptions machine;
   };
@@ -86,12 +87,16 @@ RunCommand add_eval(CLI::App& app) {
   app.add_option("--token-dtype", o->token_dtype,
                  "number type of a .bin: u16 or u32; default: that of the run's own data")
       ->check(CLI::IsMember({"u16", "u32"}));
+  app.add_option("--dump-router", o->dump_router,
+                 "write the router's logits: .npy, float32 [MoE layers, tokens, experts]");
   app.add_flag("--json", o->json, "{\"loss\", \"perplexity\", \"bits_per_byte\", \"tokens\"}");
   o->machine.add(app);
   return [o] {
     o->machine.apply();
     const ModelFolder folder = load_model_folder(o->folder);
     const Sequences sequences = read_sequences(o->data, o->token_dtype, folder);
+    if (!o->dump_router.empty())
+      write_npy(real_fs(), o->dump_router, router_logits(*folder.model, sequences));
     ProgressLine progress(o->json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
     const PerplexityResult r = evaluate_sequences(
         *folder.model, sequences, folder.tokenizer.get(),

@@ -46,6 +46,11 @@ constexpr Entry kCommands[] = {
      moe::add_bench},
     {"router", "Every way of routing, and what one does with given logits",
      "moe router list\n  moe router run top_k --logits z.npy top_k=2 --json", moe::add_router},
+    {"experts", "What the experts do: load, sharpness, co-activation, specialisation",
+     "moe experts runs/first --data demo\n  moe experts runs/first --data text.txt --by token "
+     "--html "
+     "experts.html",
+     moe::add_experts},
     {"calc", "Parameters, operations, memory, time and cost of a model",
      "moe calc mixtral-8x7b\n  moe calc recipes/starter.yaml --train --batch 16\n  moe calc "
      "qwen3-30b-a3b --tokens 1e12 --gpus 64 --gpu h100 --price 2\n  moe calc ffn 256",

@@ -79,7 +79,10 @@ Specialization measure_specialization(const std::vector<std::vector<SequencePick
   if (shuffled.empty()) return out;
   out.shuffled_mean = mean(shuffled);
   std::sort(shuffled.begin(), shuffled.end());
-  out.shuffled_p99 = shuffled[size_t(std::ceil(0.99 * double(shuffled.size()))) - 1];
+  // The value that a labelling without meaning exceeds with probability 1 %, itself counted among
+  // the shuffles.
+  const size_t place = size_t(std::ceil(0.99 * double(shuffled.size() + 1)));
+  out.shuffled_p99 = shuffled[std::min(place, shuffled.size()) - 1];
   return out;
 }
 

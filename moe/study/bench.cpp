@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <chrono>
 
-#include "moe/base/progress.h"
 #include "moe/base/parallel.h"
+#include "moe/base/progress.h"
 #include "moe/base/rng.h"
 #include "moe/infer/sampler.h"
 #include "moe/infer/session.h"

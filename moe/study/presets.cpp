@@ -33,8 +33,9 @@ std::vector<std::string> operator+(std::vector<std::string> a, const std::vector
 }
 std::vector<std::string> gpt2(int64_t L, int64_t D, int64_t H) {
   return shape(L, D, H, H, D / H, 50257, 1024,
-               {"model.moe=null", "model.norm=layer_norm", "model.position=learned", "model.activation=gelu_tanh",
-                "model.bias=true", "model.tie_embeddings=true", str("model.d_ff=", 4 * D)});
+               {"model.moe=null", "model.norm=layer_norm", "model.position=learned",
+                "model.activation=gelu_tanh", "model.bias=true", "model.tie_embeddings=true",
+                str("model.d_ff=", 4 * D)});
 }
 std::vector<std::string> dense(int64_t F) { return {"model.moe=null", str("model.d_ff=", F)}; }
 
@@ -70,26 +71,29 @@ std::vector<Preset> make_presets() {
        .published_total = 235e9,
        .published_active = 22e9},
       {.name = "olmoe",
-       .source = "Muennighoff et al. 2024, arXiv:2409.02060; config.json of allenai/OLMoE-1B-7B-0924",
+       .source =
+           "Muennighoff et al. 2024, arXiv:2409.02060; config.json of allenai/OLMoE-1B-7B-0924",
        .keys = shape(16, 2048, 16, 16, 128, 50304, 4096,
                      experts(64, 8, 1024) + std::vector<std::string>{"model.qk_norm=per_row"}),
        .published_total = 6.9e9,
        .published_active = 1.3e9},
       {.name = "deepseek-v2",
        .source = "DeepSeek-V2 2024, arXiv:2405.04434; its config.json",
-       .keys = shape(60, 5120, 128, 128, 128, 102400, 163840,
-                     experts(160, 6, 1536) +
-                         std::vector<std::string>{"model.d_ff=12288", "model.moe.layers=first_dense:1",
-                                                  "model.moe.n_shared_experts=2"}),
+       .keys =
+           shape(60, 5120, 128, 128, 128, 102400, 163840,
+                 experts(160, 6, 1536) + std::vector<std::string>{"model.d_ff=12288",
+                                                                  "model.moe.layers=first_dense:1",
+                                                                  "model.moe.n_shared_experts=2"}),
        .latent = {.q_rank = 1536, .kv_rank = 512, .nope_dim = 128, .rope_dim = 64, .v_dim = 128},
        .published_total = 236e9,
        .published_active = 21e9},
       {.name = "deepseek-v3",
        .source = "DeepSeek-V3 2024, arXiv:2412.19437; its config.json, without the MTP module",
-       .keys = shape(61, 7168, 128, 128, 128, 129280, 163840,
-                     experts(256, 8, 2048) +
-                         std::vector<std::string>{"model.d_ff=18432", "model.moe.layers=first_dense:3",
-                                                  "model.moe.n_shared_experts=1"}),
+       .keys =
+           shape(61, 7168, 128, 128, 128, 129280, 163840,
+                 experts(256, 8, 2048) + std::vector<std::string>{"model.d_ff=18432",
+                                                                  "model.moe.layers=first_dense:3",
+                                                                  "model.moe.n_shared_experts=1"}),
        .latent = {.q_rank = 1536, .kv_rank = 512, .nope_dim = 128, .rope_dim = 64, .v_dim = 128},
        .router_bias = true,
        .published_total = 671e9,
@@ -113,15 +117,22 @@ std::vector<Preset> make_presets() {
        .source = "Du et al. 2021, arXiv:2112.06905, table 4 (64B/64E)",
        .published_total = 1.2e12,
        .published_active = 96.6e9,
-       .note = "decoder, 64 layers, d_model 8192, d_ff 32768, 128 heads of 128, 64 experts in every "
-               "second layer, top 2"},
+       .note =
+           "decoder, 64 layers, d_model 8192, d_ff 32768, 128 heads of 128, 64 experts in every "
+           "second layer, top 2"},
       {.name = "gpt2",
        .source = "Radford et al. 2019; config.json of openai-community/gpt2",
        .keys = gpt2(12, 768, 12),
        .published_total = 124.4e6},
-      {.name = "gpt2-medium", .source = "config.json of openai-community/gpt2-medium", .keys = gpt2(24, 1024, 16)},
-      {.name = "gpt2-large", .source = "config.json of openai-community/gpt2-large", .keys = gpt2(36, 1280, 20)},
-      {.name = "gpt2-xl", .source = "config.json of openai-community/gpt2-xl", .keys = gpt2(48, 1600, 25)},
+      {.name = "gpt2-medium",
+       .source = "config.json of openai-community/gpt2-medium",
+       .keys = gpt2(24, 1024, 16)},
+      {.name = "gpt2-large",
+       .source = "config.json of openai-community/gpt2-large",
+       .keys = gpt2(36, 1280, 20)},
+      {.name = "gpt2-xl",
+       .source = "config.json of openai-community/gpt2-xl",
+       .keys = gpt2(48, 1600, 25)},
       {.name = "gpt2-no-qkv-bias",
        .source = "GPT-2's sizes without biases on queries, keys and values, head not tied",
        .keys = shape(12, 768, 12, 12, 64, 50257, 1024,
@@ -165,9 +176,10 @@ const Preset& find_preset(const std::string& name) {
     names.push_back(p.name);
   }
   const std::string near = nearest_word(name, names);
-  throw Error(str("[calc] '", printable(name, 60), "' is no preset, .yaml file or model folder; ",
-                  near.empty() ? "moe calc --list shows the presets" : "did you mean " + near + "?"),
-              ExitCode::usage);
+  throw Error(
+      str("[calc] '", printable(name, 60), "' is no preset, .yaml file or model folder; ",
+          near.empty() ? "moe calc --list shows the presets" : "did you mean " + near + "?"),
+      ExitCode::usage);
 }
 
 CountedModel counted_model(const Preset& p, const std::vector<std::string>& overrides) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Published models and small teaching sizes by name, for the calculator: as configuration keys where
-// our model can be that model, with the numbers of the publication beside them.
+// Published models and small teaching sizes by name, for the calculator: as configuration keys
+// where our model can be that model, with the numbers of the publication beside them.
 #pragma once
 
 #include <string>
@@ -19,10 +19,11 @@ struct LatentAttention {
 
 struct Preset {
   std::string name, source;
-  std::vector<std::string> keys = {};  // "model.d_model=4096"; empty: our model cannot be that model
+  std::vector<std::string> keys =
+      {};  // "model.d_model=4096"; empty: our model cannot be that model
   LatentAttention latent = {};
-  bool router_bias = false;          // E more numbers a MoE layer (selection bias)
-  bool qkv_bias = true;              // false: where all else has biases, q, k and v have none
+  bool router_bias = false;  // E more numbers a MoE layer (selection bias)
+  bool qkv_bias = true;      // false: where all else has biases, q, k and v have none
   double published_total = 0, published_active = 0;  // 0: no source says
   std::string note = {};
 };
