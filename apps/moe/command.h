@@ -27,6 +27,7 @@ RunCommand add_bench(CLI::App& app);
 RunCommand add_config(CLI::App& app);
 RunCommand add_router(CLI::App& app);
 RunCommand add_calc(CLI::App& app);
+RunCommand add_doctor(CLI::App& app);
 RunCommand add_experts(CLI::App& app);
 
 /// --threads and --isa, which most commands take; apply() sets them.

@@ -51,6 +51,8 @@ constexpr Entry kCommands[] = {
      "--html "
      "experts.html",
      moe::add_experts},
+    {"doctor", "What is wrong with a run, from its log, and what to try",
+     "moe doctor runs/first\n  moe doctor runs/first --json", moe::add_doctor},
     {"calc", "Parameters, operations, memory, time and cost of a model",
      "moe calc mixtral-8x7b\n  moe calc recipes/starter.yaml --train --batch 16\n  moe calc "
      "qwen3-30b-a3b --tokens 1e12 --gpus 64 --gpu h100 --price 2\n  moe calc ffn 256",
