@@ -22,19 +22,15 @@ RunCommand add_doctor(CLI::App& app) {
     if (o->json) {
       JsonArray all;
       for (const Finding& f : findings)
-        all.push_back(JsonObject{{"name", f.name},
-                                 {"evidence", f.evidence},
-                                 {"value", f.value},
-                                 {"advice", f.advice}});
-      print_json({{"findings", all},
-                  {"steps", int64_t(log.size())},
-                  {"healthy", findings.empty()}});
+        all.push_back(JsonObject{
+            {"name", f.name}, {"evidence", f.evidence}, {"value", f.value}, {"advice", f.advice}});
+      print_json(
+          {{"findings", all}, {"steps", int64_t(log.size())}, {"healthy", findings.empty()}});
       return 0;
     }
     for (const Finding& f : findings)
       print_line(str(f.name, ": ", f.evidence, "\n  try: ", f.advice));
-    if (findings.empty())
-      print_line(str("nothing stands out in ", log.size(), " steps"));
+    if (findings.empty()) print_line(str("nothing stands out in ", log.size(), " steps"));
     return 0;
   };
 }

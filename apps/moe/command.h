@@ -27,6 +27,10 @@ RunCommand add_bench(CLI::App& app);
 RunCommand add_config(CLI::App& app);
 RunCommand add_router(CLI::App& app);
 RunCommand add_calc(CLI::App& app);
+RunCommand add_compare(CLI::App& app);
+RunCommand add_sweep(CLI::App& app);
+RunCommand add_lr_find(CLI::App& app);
+RunCommand add_advise(CLI::App& app);
 RunCommand add_doctor(CLI::App& app);
 RunCommand add_experts(CLI::App& app);
 

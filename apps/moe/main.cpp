@@ -53,6 +53,22 @@ constexpr Entry kCommands[] = {
      moe::add_experts},
     {"doctor", "What is wrong with a run, from its log, and what to try",
      "moe doctor runs/first\n  moe doctor runs/first --json", moe::add_doctor},
+    {"compare", "Train several configurations and put them side by side",
+     "moe compare dense-small moe-small --match active-params --seeds 3 train.steps=300\n  moe "
+     "compare "
+     "a.yaml b.yaml --match time train.minutes=5",
+     moe::add_compare},
+    {"sweep", "Train a grid of configurations",
+     "moe sweep recipes/tiny.yaml model.moe.n_experts=4,8,16 model.moe.top_k=1,2\n  moe sweep "
+     "moe-small "
+     "model.moe.layers=all,deep,sparse --minutes 2\n  moe sweep moe-small optim.lr=1e-3,3e-3,1e-2 "
+     "--auto --minutes 10",
+     moe::add_sweep},
+    {"lr-find", "The learning rate at which the loss falls fastest",
+     "moe lr-find recipes/tiny.yaml --out lr.svg", moe::add_lr_find},
+    {"advise", "Dense or experts, how many, which k: by rule of thumb or from a sweep's numbers",
+     "moe advise --goal beginner\n  moe advise --goal efficiency --sweep runs/sweep",
+     moe::add_advise},
     {"calc", "Parameters, operations, memory, time and cost of a model",
      "moe calc mixtral-8x7b\n  moe calc recipes/starter.yaml --train --batch 16\n  moe calc "
      "qwen3-30b-a3b --tokens 1e12 --gpus 64 --gpu h100 --price 2\n  moe calc ffn 256",

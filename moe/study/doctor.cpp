@@ -34,8 +34,8 @@ double median_of(const std::vector<LoggedStep>& log, size_t begin, size_t end, F
 
 double loss_of(const LoggedStep& s) { return s.loss; }
 
-constexpr size_t kSmooth = 5;    // lines of a median of the loss
-constexpr size_t kFewest = 10;   // lines below which nothing is said of trends
+constexpr size_t kSmooth = 5;   // lines of a median of the loss
+constexpr size_t kFewest = 10;  // lines below which nothing is said of trends
 
 // The last quarter of the log, at least ten lines where there are so many.
 size_t late(const std::vector<LoggedStep>& log) {
@@ -60,8 +60,9 @@ std::vector<std::vector<double>> late_loads(const std::vector<LoggedStep>& log) 
 void look_at_divergence(const std::vector<LoggedStep>& log, std::vector<Finding>& out) {
   for (const LoggedStep& s : log)
     if (std::isinf(s.loss) || std::isinf(s.grad_norm)) {
-      out.push_back({"divergence", fmt::format("the loss or gradient of step {} is not finite", s.step),
-                     s.step, "lower optim.lr, lengthen optim.warmup_steps, set optim.grad_clip=1"});
+      out.push_back({"divergence",
+                     fmt::format("the loss or gradient of step {} is not finite", s.step), s.step,
+                     "lower optim.lr, lengthen optim.warmup_steps, set optim.grad_clip=1"});
       return;
     }
   if (log.size() < kFewest) return;
@@ -71,18 +72,22 @@ void look_at_divergence(const std::vector<LoggedStep>& log, std::vector<Finding>
       best = m, best_step = log[i].step;
   const double last = median_of(log, log.size() - kSmooth, log.size(), loss_of);
   if (last > best + 0.5 && last > 1.2 * best)
-    out.push_back({"divergence",
-                   fmt::format("the loss rose from {:.3f} at step {} to {:.3f} at the end", best,
-                               best_step, last),
-                   last - best,
-                   "lower optim.lr, lengthen optim.warmup_steps, set optim.grad_clip=1, or a z-loss "
-                   "(model.moe.z_loss_weight=0.001) where the router's logits grow"});
+    out.push_back(
+        {"divergence",
+         fmt::format("the loss rose from {:.3f} at step {} to {:.3f} at the end", best, best_step,
+                     last),
+         last - best,
+         "lower optim.lr, lengthen optim.warmup_steps, set optim.grad_clip=1, or a z-loss "
+         "(model.moe.z_loss_weight=0.001) where the router's logits grow"});
 }
 
 void look_at_learning_rate(const std::vector<LoggedStep>& log, std::vector<Finding>& out) {
   if (log.size() < 2 * kFewest) return;
-  const double first = median_of(log, 0, kSmooth, loss_of),
-               last = median_of(log, log.size() - kSmooth, log.size(), loss_of);
+  // The least of the first lines: a rate far too high shows in the second already.
+  double first = std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < kSmooth; ++i)
+    if (log[i].loss < first) first = log[i].loss;
+  const double last = median_of(log, log.size() - kSmooth, log.size(), loss_of);
   double largest = 0, highest = 0, jumps = 0, n = 0;
   for (size_t i = 0; i < log.size(); ++i) {
     largest = std::max(largest, std::isfinite(log[i].lr) ? log[i].lr : 0);
@@ -102,17 +107,19 @@ void look_at_learning_rate(const std::vector<LoggedStep>& log, std::vector<Findi
     return;
   }
   if (highest > first + 0.25 || jump > 0.1 * first)
-    out.push_back({"learning_rate_too_high",
-                   fmt::format("the loss went from {:.3f} to {:.3f}, up to {:.3f} on the way, with a "
-                               "learning rate of up to {:.3g}",
-                               first, last, highest, largest),
-                   largest, "lower optim.lr tenfold; moe lr-find shows a range"});
+    out.push_back(
+        {"learning_rate_too_high",
+         fmt::format("the loss went from {:.3f} to {:.3f}, up to {:.3f} on the way, with a "
+                     "learning rate of up to {:.3g}",
+                     first, last, highest, largest),
+         largest, "lower optim.lr tenfold; moe lr-find shows a range"});
   else
-    out.push_back({"learning_rate_too_low",
-                   fmt::format("the loss fell only from {:.3f} to {:.3f} in {} steps with a learning "
-                               "rate of up to {:.3g}",
-                               first, last, log.size(), largest),
-                   largest, "raise optim.lr tenfold; moe lr-find shows a range"});
+    out.push_back(
+        {"learning_rate_too_low",
+         fmt::format("the loss fell only from {:.3f} to {:.3f} in {} steps with a learning "
+                     "rate of up to {:.3g}",
+                     first, last, log.size(), largest),
+         largest, "raise optim.lr tenfold; moe lr-find shows a range"});
 }
 
 void look_at_overfitting(const std::vector<LoggedStep>& log, std::vector<Finding>& out) {
@@ -126,16 +133,19 @@ void look_at_overfitting(const std::vector<LoggedStep>& log, std::vector<Finding
   }
   if (evaluations < 3 || !(last > 1.02 * best)) return;
   const size_t half = kSmooth / 2;
-  const double then = median_of(log, best_at > half ? best_at - half : 0, best_at + half + 1, loss_of),
-               now = median_of(log, log.size() - std::min(log.size(), kSmooth), log.size(), loss_of);
+  const double then =
+                   median_of(log, best_at > half ? best_at - half : 0, best_at + half + 1, loss_of),
+               now =
+                   median_of(log, log.size() - std::min(log.size(), kSmooth), log.size(), loss_of);
   if (now < then)
-    out.push_back({"overfitting",
-                   fmt::format("the validation loss rose from {:.3f} at step {} to {:.3f} while the "
-                               "training loss fell from {:.3f} to {:.3f}",
-                               best, log[best_at].step, last, then, now),
-                   last - best,
-                   "stop earlier, more data, model.dropout=0.1, more optim.weight_decay, or fewer and "
-                   "smaller experts"});
+    out.push_back(
+        {"overfitting",
+         fmt::format("the validation loss rose from {:.3f} at step {} to {:.3f} while the "
+                     "training loss fell from {:.3f} to {:.3f}",
+                     best, log[best_at].step, last, then, now),
+         last - best,
+         "stop earlier, more data, model.dropout=0.1, more optim.weight_decay, or fewer and "
+         "smaller experts"});
 }
 
 void look_at_experts(const std::vector<LoggedStep>& log, std::vector<Finding>& out) {
@@ -166,23 +176,24 @@ void look_at_experts(const std::vector<LoggedStep>& log, std::vector<Finding>& o
   if (!dead.empty()) {
     const size_t n = dead.size();
     dead.resize(std::min<size_t>(n, 3));
-    out.push_back({"dead_experts",
-                   fmt::format("{} experts take less than 1 % of their fair share: {}{}", n,
-                               join(dead, ", "), n > 3 ? " ..." : ""),
-                   double(n),
-                   "raise model.moe.aux_loss_weight, fewer experts, or model.moe.router=sigmoid_bias"});
+    out.push_back(
+        {"dead_experts",
+         fmt::format("{} experts take less than 1 % of their fair share: {}{}", n, join(dead, ", "),
+                     n > 3 ? " ..." : ""),
+         double(n),
+         "raise model.moe.aux_loss_weight, fewer experts, or model.moe.router=sigmoid_bias"});
   }
-  const double entropy = median_of(log, late(log), log.size(),
-                                   [](const LoggedStep& s) { return s.router_entropy; });
+  const double entropy =
+      median_of(log, late(log), log.size(), [](const LoggedStep& s) { return s.router_entropy; });
   double widest = 0;
   for (const auto& layer : loads) widest = std::max(widest, double(layer.size()));
   if (widest >= 2 && entropy < 0.05 * std::log(widest))
-    out.push_back({"router_saturation",
-                   fmt::format("a token's router probabilities have an entropy of {:.4f} nats, of at "
-                               "most {:.3f}: nearly all on one expert, so that routes no longer learn",
-                               entropy, std::log(widest)),
-                   entropy,
-                   "raise model.moe.z_loss_weight (0.001 is usual), lower optim.lr"});
+    out.push_back(
+        {"router_saturation",
+         fmt::format("a token's router probabilities have an entropy of {:.4f} nats, of at "
+                     "most {:.3f}: nearly all on one expert, so that routes no longer learn",
+                     entropy, std::log(widest)),
+         entropy, "raise model.moe.z_loss_weight (0.001 is usual), lower optim.lr"});
   const double dropped =
       median_of(log, late(log), log.size(), [](const LoggedStep& s) { return s.drop_rate; });
   if (dropped > 0.1)
@@ -197,7 +208,8 @@ void look_at_experts(const std::vector<LoggedStep>& log, std::vector<Finding>& o
 
 std::vector<LoggedStep> read_log(const std::string& run_dir) {
   const std::string path = join_path(run_dir, "metrics.jsonl"), what = "[metrics.jsonl] " + path;
-  MOE_CHECK(exists(path), "[doctor] ", printable(run_dir), " holds no metrics.jsonl; name a run folder");
+  MOE_CHECK(exists(path), "[doctor] ", printable(run_dir),
+            " holds no metrics.jsonl; name a run folder");
   std::vector<LoggedStep> log;
   for (const std::string& line : split(read_file(path), '\n')) {
     boost::json::error_code error;
@@ -213,7 +225,8 @@ std::vector<LoggedStep> read_log(const std::string& run_dir) {
                  .router_entropy = number("router_entropy"),
                  .drop_rate = number("drop_rate"),
                  .loads = {}};
-    if (const Json* experts = value.get_object().if_contains("experts"); experts && experts->is_array())
+    if (const Json* experts = value.get_object().if_contains("experts");
+        experts && experts->is_array())
       for (const Json& layer : experts->get_array()) {
         s.loads.emplace_back();
         if (layer.is_array())

@@ -79,7 +79,9 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
                                         const std::function<bool()>& stop) {
   StepResult result;
   result.step = steps_done_ + 1;
-  result.lr = learning_rate(config_.optim, steps_done_, config_.train.steps, elapsed_fraction);
+  result.lr =
+      fixed_lr_ ? *fixed_lr_
+                : learning_rate(config_.optim, steps_done_, config_.train.steps, elapsed_fraction);
   // The number of trained tokens of the whole step is known before its first backward. They are
   // counted, and each micro-batch is built when its turn comes: a step may be larger than the
   // memory.

@@ -50,6 +50,9 @@ class Trainer {
   /// model and dataset must outlive the trainer.
   Trainer(const RunConfig& config, const Dataset& dataset, TransformerLM& model);
 
+  /// From now on every step takes this rate, whatever the schedule says.
+  void fix_learning_rate(double lr) { fixed_lr_ = lr; }
+
   /// elapsed_fraction: share of train.minutes used up, 0 without a limit. Throws Error when the
   /// loss or the gradient is not finite; the weights are then those of the step before.
   StepResult step(double elapsed_fraction = 0);
@@ -89,6 +92,7 @@ class Trainer {
   void load_state(const std::string& folder);
 
  private:
+  std::optional<double> fixed_lr_;
   std::vector<StateSlot> all_slots() const;
   double first_loss_of_next_step() const;
   [[noreturn]] void fail_diverged(const std::string& what) const;

@@ -23,7 +23,8 @@ std::vector<LoggedStep> healthy(size_t n = 100) {
     std::vector<std::vector<double>> loads(2, std::vector<double>(8));
     for (size_t l = 0; l < 2; ++l)
       for (size_t e = 0; e < 8; ++e)
-        loads[l][e] = 0.125 + 0.02 * (e % 2 == 0 ? 1 : -1) * (1 + 0.1 * rng.normal(int64_t(i), int64_t(l)));
+        loads[l][e] =
+            0.125 + 0.02 * (e % 2 == 0 ? 1 : -1) * (1 + 0.1 * rng.normal(int64_t(i), int64_t(l)));
     log.push_back({.step = double(i + 1),
                    .loss = loss + 0.05 * rng.normal(int64_t(i), 100),
                    .val_loss = i % 10 == 9 ? loss + 0.1 : kNone,
@@ -106,6 +107,8 @@ TEST(Doctor, LearningRates) {
     high[i].val_loss = kNone;
   }
   EXPECT_EQ(names(low), Names{"learning_rate_too_low"});
+  EXPECT_EQ(names(high), Names{"learning_rate_too_high"});
+  for (size_t i = 1; i < 100; ++i) high[i].loss = i < 20 ? 15 : 3;  // it came back from far above
   EXPECT_EQ(names(high), Names{"learning_rate_too_high"});
 }
 
