@@ -3,7 +3,9 @@
 #include <memory>
 
 #include "moe/base/error.h"
+#include "moe/base/fs.h"
 #include "moe/data/demo_corpus.h"
+#include "moe/train/config_import.h"
 #include "moe/train/run_config.h"
 
 #include "apps/moe/command.h"
@@ -53,7 +55,27 @@ RunCommand add_config(CLI::App& app) {
   CLI::App* schema =
       app.add_subcommand("schema", "Every key with type, range, default and meaning");
   schema->add_flag("--json", *json, "one JSON object");
-  return [json] {
+  CLI::App* import = app.add_subcommand(
+      "import", "A flat Python- or key=value-style configuration as ours, in YAML");
+  struct ImportOptions {
+    std::string file, out;
+  };
+  auto o = std::make_shared<ImportOptions>();
+  import->add_option("FILE", o->file, "name = value lines; nothing is run")->required();
+  import->add_option("--out", o->out, "write here instead of on stdout");
+  return [json, import, o] {
+    if (import->parsed()) {
+      const ImportedConfig imported = import_config(read_file(o->file), printable(o->file));
+      std::string yaml = "# from " + printable(file_name(o->file)) + "\n";
+      for (const std::string& name : imported.ignored)
+        yaml += "# not used: " + printable(name) + "\n";
+      yaml += to_yaml(read_run_config({.file = "", .overrides = imported.keys}));
+      if (o->out.empty())
+        print_line(trim(yaml));
+      else
+        write_file_atomic(real_fs(), o->out, yaml);
+      return 0;
+    }
     RunConfig config;
     config.model.has_moe = true;
     ConfigTable table;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // moe: train, look into, evaluate and run Mixture-of-Experts language models. Parses the command
 // line, calls the library, reports errors in one line with an exit code that means something.
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <new>
@@ -9,6 +10,7 @@
 #include "moe/base/log.h"
 #include "moe/kernels/kernels.h"
 
+#include "apps/moe/aliases.h"
 #include "apps/moe/command.h"
 
 namespace {
@@ -73,8 +75,8 @@ constexpr Entry kCommands[] = {
      "moe calc mixtral-8x7b\n  moe calc recipes/starter.yaml --train --batch 16\n  moe calc "
      "qwen3-30b-a3b --tokens 1e12 --gpus 64 --gpu h100 --price 2\n  moe calc ffn 256",
      moe::add_calc},
-    {"config", "Every configuration key with type, range, default and meaning", "moe config schema",
-     moe::add_config},
+    {"config", "Every configuration key, and configurations of other programs as ours",
+     "moe config schema\n  moe config import train_config.py --out config.yaml", moe::add_config},
 };
 
 // "unknown option --treads; did you mean --threads?"
@@ -128,8 +130,15 @@ int run(int argc, char** argv) {
     moe::print_line(moe::trim(app.help()));
     return int(moe::ExitCode::usage);
   }
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (const char* command : {"train", "compare", "sweep"})
+    if (std::find(arguments.begin(), arguments.end(), command) != arguments.end()) {
+      arguments = moe::expand_aliases(arguments);
+      break;
+    }
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
-    app.parse(argc, argv);
+    app.parse(arguments);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
     throw moe::Error(explain(e, app, argc, argv) +

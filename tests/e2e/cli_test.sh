@@ -28,6 +28,51 @@ expect_exit 0 "$moe" generate run --prompts prompts -n 4
 printf 'hello hello hello' >text.txt
 expect_exit 0 "$moe" eval run --data text.txt --json
 expect_in out '"bits_per_byte"'
+# Routers and experts.
+expect_exit 0 "$moe" router list --json
+expect_in out '"balanced_by_construction"'
+expect_exit 0 "$moe" eval run --data text.txt --dump-router z3.npy --json
+expect_exit 1 "$moe" router run top_k --logits z3.npy
+expect_in err "wanted logits [tokens, experts]"
+python3 - <<'PY'
+import struct
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4), }"
+header += ' ' * (63 - (10 + len(header)) % 64) + '\n'
+open('z.npy', 'wb').write(b'\x93NUMPY\x01\x00' + struct.pack('<H', len(header)) + header.encode() +
+                          struct.pack('<8f', 2, 1, 0, -1, 0.25, 1.75, -0.5, 1))
+PY
+expect_exit 0 "$moe" router run top_k --logits z.npy top_k=2 --json
+expect_in out '"experts": [[0, 1], [1, 3]]'
+expect_exit 0 "$moe" router run switch --logits z.npy capacity_factor=1
+expect_exit 2 "$moe" router run top_k --logits z.npy tok_k=2
+expect_in err "did you mean model.moe.top_k"
+expect_exit 2 "$moe" router run topk --logits z.npy
+expect_in err "did you mean top_k"
+expect_exit 0 "$moe" experts run --data demo --tokens 500 --shuffles 20 --json
+expect_in out '"coactivation"'
+expect_exit 0 "$moe" experts run --data text.txt --by token --html experts.html --shuffles 20
+expect_in experts.html "<svg"
+expect_exit 0 "$moe" doctor run --json
+expect_in out '"healthy"'
+expect_exit 0 "$moe" calc mixtral-8x7b --json
+expect_in out '"total_parameters": 46702792704'
+expect_exit 0 "$moe" calc ffn 256
+expect_in out "525,568"
+expect_exit 0 "$moe" calc run --train
+printf 'n_layer = 2\nn_head = 2\nn_embd = 32\nwandb_log = False\n' >tutorial.py
+expect_exit 0 "$moe" config import tutorial.py
+expect_in out "d_model: 32"
+expect_exit 0 "$moe" train run_dir=aliased $tiny --num_experts 2 --load_balance_loss_weight=0.02 --monitor_expert_usage --print-config
+expect_in out "n_experts: 2"
+expect_exit 0 "$moe" compare dense-tiny moe-tiny --match active-params train.steps=2 train.batch_size=1 train.eval_windows=1 --out cmp --json
+expect_in out '"active_parameters"'
+expect_exit 0 "$moe" sweep moe-tiny model.moe.n_experts=2,4 train.steps=2 train.batch_size=1 train.eval_windows=1 --out swp
+expect_in out "best:"
+expect_exit 0 "$moe" advise --sweep swp --goal efficiency
+expect_exit 0 "$moe" lr-find $tiny --steps 12 --json
+expect_in out '"suggestion"'
+expect_exit 2 "$moe" train run_dir=leaky $tiny model.moe.router=expert_choice
+expect_in err "allow_noncausal"
 expect_exit 0 "$moe" logits run --ids 1,2,3 --out x.npy
 [ -s x.npy ] || fail "x.npy is missing"
 expect_exit 0 "$moe" inspect run --json

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Flat configurations of tutorials as ours.
+#include "moe/train/config_import.h"
+
+#include <gtest/gtest.h>
+
+#include "moe/base/error.h"
+#include "moe/train/run_config.h"
+
+namespace moe {
+namespace {
+
+RunConfig imported(const std::string& text) {
+  return read_run_config({.file = "", .overrides = import_config(text, "test").keys});
+}
+
+TEST(ConfigImport, NanoGptStyle) {
+  const std::string text = R"(# train a miniature character-level model
+out_dir = 'runs/shakespeare'
+eval_interval = 250 # keep frequent
+always_save_checkpoint = False
+dataset = "input.txt"
+gradient_accumulation_steps = 5 * 8
+batch_size = 12
+block_size = 128
+n_layer = 4
+n_head = 4
+n_embd = 128
+dropout = 0.1
+learning_rate = 1e-3
+max_iters = 5_000
+lr_decay_iters = 4000
+min_lr = 1e-4
+beta2 = 0.99
+warmup_iters = 100
+num_experts = 8
+top_k = 2
+capacity_factor = 1.25
+)";
+  const RunConfig c = imported(text);
+  EXPECT_EQ(c.run_dir, "runs/shakespeare");
+  EXPECT_EQ(c.data.path, "input.txt");
+  EXPECT_EQ(c.data.seq_len, 128);
+  EXPECT_EQ(c.model.max_seq_len, 128);
+  EXPECT_EQ(c.model.n_layers, 4);
+  EXPECT_EQ(c.model.n_kv_heads, 4);
+  EXPECT_EQ(c.model.head_dim, 32);
+  EXPECT_EQ(c.model.moe.d_ff, 512);
+  EXPECT_EQ(c.model.moe.n_experts, 8);
+  EXPECT_EQ(c.model.moe.capacity_factor, 1.25);
+  EXPECT_EQ(c.model.norm, "layer_norm");
+  EXPECT_EQ(c.train.grad_accum, 40);
+  EXPECT_EQ(c.train.steps, 5000);
+  EXPECT_EQ(c.optim.decay_steps, 4000);
+  EXPECT_EQ(c.optim.betas, (std::vector<double>{0.9, 0.99}));
+  EXPECT_EQ(import_config(text, "test").ignored,
+            std::vector<std::string>{"always_save_checkpoint = false"});
+}
+
+TEST(ConfigImport, KeyValueStyleWithLayersAndNoAuxiliaryLoss) {
+  const RunConfig c = imported(
+      "d_model=256 n_head=8 d_ff=512\nn_experts=4\nmax_seq_len=64\ntheta=500000\n"
+      "moe_layer_indices=[1,3]\nn_layers=4\nuse_moe_aux_loss=False\nmoe_aux_loss_weight=0.02\n");
+  EXPECT_EQ(c.model.head_dim, 32);
+  EXPECT_EQ(c.model.moe.d_ff, 512);
+  EXPECT_EQ(c.model.rope_theta, 500000);
+  EXPECT_EQ(c.model.moe.layers, "[1,3]");
+  EXPECT_EQ(c.model.moe.aux_loss_weight, 0);
+}
+
+TEST(ConfigImport, WithoutExpertsItIsDense) {
+  EXPECT_FALSE(imported("n_layer = 2\nn_head = 2\nn_embd = 32\n").model.has_moe);
+}
+
+TEST(ConfigImport, WhatIsNoAssignmentIsRefusedWithItsLine) {
+  for (const char* text :
+       {"import os\n", "n_layer = 2\nprint(n_layer)\n", "n_layer = os.cpu_count()\n",
+        "n_layer = [1,\n", "x = 'open\n", "", "n_layer == 3\n", "3 = 4\n"})
+    EXPECT_THROW(import_config(text, "test"), Error) << text;
+  try {
+    import_config("n_layer = 2\n\nfor i in range(3):\n", "file.py");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("file.py line 3"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace moe
