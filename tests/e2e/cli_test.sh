@@ -69,6 +69,15 @@ expect_in out '"active_parameters"'
 expect_exit 0 "$moe" sweep moe-tiny model.moe.n_experts=2,4 train.steps=2 train.batch_size=1 train.eval_windows=1 --out swp
 expect_in out "best:"
 expect_exit 0 "$moe" advise --sweep swp --goal efficiency
+expect_exit 0 "$moe" train run_dir=flat $tiny model.moe=null train.steps=2
+expect_exit 0 "$moe" upcycle flat --experts 4 --top-k 2 --tokens 300 --out grown --json
+expect_in out '"largest_logit_difference"'
+expect_exit 0 "$moe" verify grown
+expect_exit 0 "$moe" prune grown --experts 2 --tokens 300 --out pruned
+expect_exit 0 "$moe" merge-experts grown --experts 2 --tokens 300 --out merged
+expect_exit 0 "$moe" densify grown --tokens 300 --out dense
+expect_exit 1 "$moe" prune grown --experts 2 --tokens 300 --out pruned
+expect_in err "name a new folder"
 expect_exit 0 "$moe" lr-find $tiny --steps 12 --json
 expect_in out '"suggestion"'
 expect_exit 2 "$moe" train run_dir=leaky $tiny model.moe.router=expert_choice
