@@ -5,12 +5,14 @@
 #include <memory>
 
 #include "moe/base/error.h"
+#include "moe/base/progress.h"
 #include "moe/io/npy.h"
 #include "moe/nn/model_config.h"
 #include "moe/nn/moe/assignment_router.h"
 #include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/report/table.h"
+#include "moe/study/router_selftest.h"
 
 #include "apps/moe/command.h"
 
@@ -182,6 +184,50 @@ int run_router(const std::string& name, const std::string& path,
   return 0;
 }
 
+int run_selftest(const std::string& name, bool json) {
+  ProgressLine progress(json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
+  const std::vector<SelftestResult> results = router_selftest(
+      name, [&](double done) { progress.update(progress_bar(done, 20) + " examining routers"); });
+  progress.finish();
+  JsonArray routers;
+  std::vector<std::string> header = {"router"}, cells;
+  int64_t passed = 0, failed = 0, skipped = 0;
+  std::string failures;
+  std::vector<std::vector<std::string>> rows;
+  for (const SelftestResult& r : results) {
+    (r.skipped ? skipped : r.passed ? passed : failed) += 1;
+    if (rows.empty() || rows.back()[0] != r.router) {
+      rows.push_back({r.router});
+      routers.push_back(JsonObject{{"name", r.router}, {"passed", true}, {"checks", JsonObject()}});
+    }
+    if (rows.size() == 1) header.push_back(r.check);
+    rows.back().push_back(r.skipped ? "-" : r.passed ? "ok" : "FAILED");
+    JsonObject& o = routers.back().get_object();
+    o["checks"].get_object()[r.check] = JsonObject{{"result", r.skipped  ? "skipped"
+                                                              : r.passed ? "ok"
+                                                                         : "failed"},
+                                                   {"message", r.message}};
+    if (!r.passed) {
+      o["passed"] = false;
+      failures += str("\n", r.router, ", ", r.check, ": ", r.message);
+    }
+  }
+  if (json) {
+    print_json(
+        {{"routers", routers}, {"passed", passed}, {"failed", failed}, {"skipped", skipped}});
+  } else {
+    Table table(header);
+    for (std::vector<std::string>& row : rows) {
+      row.resize(header.size());
+      table.row(row);
+    }
+    print_line(table.text() + failures +
+               str("\n", passed, " passed, ", failed, " failed, ", skipped,
+                   " without meaning for their router"));
+  }
+  return failed == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 RunCommand add_router(CLI::App& app) {
@@ -203,7 +249,14 @@ RunCommand add_router(CLI::App& app) {
                   "keys of model.moe (top_k=2, norm_topk_prob=false, threshold=0.4 ...), "
                   "experts_per_token, bias=[0,0.1]");
   run->add_flag("--json", o->json, "one JSON object: experts, weights, losses, dropped");
-  return [o, list] {
+  CLI::App* selftest = app.add_subcommand(
+      "selftest",
+      "Known answers, gradients, causality, padding, capacity, parity of one router or all");
+  auto tested = std::make_shared<std::string>("all");
+  selftest->add_option("NAME", *tested, "router, or all")->capture_default_str();
+  selftest->add_flag("--json", o->json, "one JSON object");
+  return [o, list, selftest, tested] {
+    if (selftest->parsed()) return run_selftest(*tested, o->json);
     return list->parsed() ? run_list(o->json)
                           : run_router(o->name, o->logits, o->key_values, o->json);
   };

@@ -48,6 +48,8 @@ expect_exit 2 "$moe" router run top_k --logits z.npy tok_k=2
 expect_in err "did you mean model.moe.top_k"
 expect_exit 2 "$moe" router run topk --logits z.npy
 expect_in err "did you mean top_k"
+expect_exit 0 "$moe" router selftest top_k --json
+expect_in out '"failed": 0'
 expect_exit 0 "$moe" experts run --data demo --tokens 500 --shuffles 20 --json
 expect_in out '"coactivation"'
 expect_exit 0 "$moe" experts run --data text.txt --by token --html experts.html --shuffles 20
