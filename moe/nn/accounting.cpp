@@ -132,7 +132,8 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   b.gradients.add(up16(qkv), D);
   b.gradients.add(up16(D), H * A);
   // Experts whose rows are summed on their way out never hold a row of their output.
-  const bool sums_rows = !c.bias && !c.mlp_bias && c.moe.n_identity_experts == 0;
+  const bool sums_rows =
+      !c.bias && !c.mlp_bias && c.moe.n_identity_experts == 0 && !c.moe.normalize_expert_outputs;
   const auto network = [&](double rows, double F, double E) {
     const double hidden = double(ops::padded_columns(int64_t(F)));
     b.feed_forward.add(rows, double(ops::padded_columns(int64_t(up16(F) * wide))));

@@ -156,6 +156,16 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "capacity in evaluation and generation: none, or by position");
   t.number("model.moe.capacity_target_drop", m.capacity_target_drop, 0, 0.999,
            "share of picks to drop: after each step the factor moves by 2 % towards it; 0: fixed");
+  t.number("model.moe.expert_dropout", m.expert_dropout, 0, 0.999,
+           "training: each expert is closed for a whole step with this rate; top_k stay open");
+  t.number("model.moe.router_noise", m.router_noise, 0, 1e3,
+           "training: standard deviation of a normal draw on each router logit");
+  t.integer("model.moe.uniform_start_steps", m.uniform_start_steps, 0, int64_t{1} << 40,
+            "so many first steps take top_k experts at random, whatever the router says");
+  t.integer("model.moe.router_warmup_steps", m.router_warmup_steps, 0, int64_t{1} << 40,
+            "over so many first steps the router's logits grow from nearly 0 to their full size");
+  t.boolean("model.moe.normalize_expert_outputs", m.normalize_expert_outputs,
+            "each expert's output is divided by its root mean square, so that none grows loud");
   t.boolean(
       "model.moe.allow_noncausal", m.allow_noncausal,
       "let generation run with a router that sees later tokens, whose routes then differ from "

@@ -48,6 +48,10 @@ struct MoeConfig {
   std::string capacity_order = "token_major", capacity_group = "sequence",
               capacity_overflow = "drop", capacity_eval = "none";
   double capacity_target_drop = 0;  // 0: the factor is fixed
+  // Cures for routers that collapse, in training only.
+  double expert_dropout = 0, router_noise = 0;
+  int64_t uniform_start_steps = 0, router_warmup_steps = 0;
+  bool normalize_expert_outputs = false;
   bool allow_noncausal = false;
   bool operator==(const MoeConfig&) const = default;
 };

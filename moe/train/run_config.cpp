@@ -17,6 +17,8 @@ constexpr int64_t kMany = int64_t{1} << 40;
 bool is_training_key(const std::string& path) {
   return path == "model.dropout" || path == "model.ngram_dropout" ||
          path == "model.moe.aux_loss_weight" || path == "model.moe.z_loss_weight" ||
+         path == "model.moe.expert_dropout" || path == "model.moe.router_noise" ||
+         path == "model.moe.uniform_start_steps" || path == "model.moe.router_warmup_steps" ||
          path == "model.moe.bias_update_rate" || path == "model.moe.allow_noncausal" ||
          path == "model.init_from";
 }

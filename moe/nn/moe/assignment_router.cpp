@@ -3,12 +3,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "moe/base/parallel.h"
+#include "moe/nn/moe/score_ops.h"
 #include "moe/nn/moe/sparse_dispatch.h"
+#include "moe/ops/elementwise.h"
 #include "moe/ops/select.h"
 
 namespace moe {
+namespace {
+
+// What is taken from the logit of a closed expert: its softmax is 0, and sums stay finite.
+constexpr float kClosed = 1e9f;
+
+}  // namespace
 
 Var zero_loss() { return Var(Tensor::zeros({1}, DType::f64)); }
 
@@ -160,6 +169,49 @@ Routing AssignmentRouter::route_logits(const Var& logits_TE, const ForwardContex
   return route_scores(score_logits(logits_TE), ctx);
 }
 
+Var AssignmentRouter::disturbed(const Var& logits_TE, const ForwardContext& ctx) const {
+  if (!ctx.training) return logits_TE;
+  Var z_TE = logits_TE;
+  const int64_t step = int64_t(ctx.rng.step), O = logits_TE.size(1);
+  if (step + 1 < router_warmup_steps_)
+    z_TE = ops::scale(z_TE, double(step + 1) / double(router_warmup_steps_));
+  if (router_noise_ > 0) {
+    const Var draws_TE(normal_draws(z_TE.value(), ctx, "router.logit_noise"));
+    z_TE = ops::add(z_TE, ops::scale(draws_TE, router_noise_));
+  }
+  if (expert_dropout_ == 0) return z_TE;
+  // The experts with the smallest draws are closed, as long as enough are left for every token.
+  const RngStream draws = ctx.rng.stream("router.expert_dropout", ctx.layer);
+  std::vector<int32_t> closed;
+  for (int32_t e = 0; e < O; ++e)
+    if (draws.uniform(0, e) < expert_dropout_) closed.push_back(e);
+  std::stable_sort(closed.begin(), closed.end(),
+                   [&](int32_t a, int32_t b) { return draws.uniform(0, a) < draws.uniform(0, b); });
+  closed.resize(std::min(closed.size(), size_t(std::max<int64_t>(0, O - picks_per_token_))));
+  if (closed.empty()) return z_TE;
+  const Tensor mask_TE = Tensor::zeros(z_TE.shape(), z_TE.dtype());
+  const auto close = [&](auto values) {
+    for (size_t i = 0; i < values.size(); i += size_t(O))
+      for (const int32_t e : closed) values[i + size_t(e)] = -kClosed;
+  };
+  if (mask_TE.dtype() == DType::f64)
+    close(mask_TE.data<double>());
+  else
+    close(mask_TE.data<float>());
+  return ops::add(z_TE, Var(mask_TE));
+}
+
+Picks AssignmentRouter::uniform_picks(const ForwardContext& ctx) const {
+  const RngStream draws = ctx.rng.stream("router.uniform_start", ctx.layer);
+  const std::span<const int64_t> index = ctx.token_index_T.data<int64_t>();
+  std::vector<int32_t> all(static_cast<size_t>(n_outputs()));
+  std::iota(all.begin(), all.end(), 0);
+  return token_choice(ctx, [&](int64_t t) {
+    return k_best(all, std::min(picks_per_token_, n_outputs()),
+                  [&](int32_t e) { return draws.uniform(index[size_t(t)], e); });
+  });
+}
+
 Routing AssignmentRouter::route_scores(const Scores& scores, const ForwardContext& ctx) const {
   Picks picks;
   if (ctx.replay) {
@@ -171,6 +223,8 @@ Routing AssignmentRouter::route_scores(const Scores& scores, const ForwardContex
       MOE_CHECK(p.token >= 0 && p.token < ctx.n_tokens() && p.expert >= 0 && p.expert < n_outputs(),
                 "[router] replayed pick of expert ", p.expert, " by token ", p.token,
                 " does not fit ", n_outputs(), " experts and ", ctx.n_tokens(), " tokens");
+  } else if (ctx.training && int64_t(ctx.rng.step) < uniform_start_steps_) {
+    picks = uniform_picks(ctx);
   } else {
     picks = select_experts(scores, ctx);
   }

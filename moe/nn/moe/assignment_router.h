@@ -41,7 +41,15 @@ class AssignmentRouter : public Router {
     RouterStats& stats;  // aux_loss fills balance_loss and z_loss
   };
   explicit AssignmentRouter(const MoeConfig& config, int64_t n_identity = 0, int64_t n_zero = 0)
-      : n_experts_(config.n_experts), n_identity_(n_identity), n_zero_(n_zero), capacity_(config) {}
+      : n_experts_(config.n_experts),
+        n_identity_(n_identity),
+        n_zero_(n_zero),
+        capacity_(config),
+        expert_dropout_(config.expert_dropout),
+        router_noise_(config.router_noise),
+        uniform_start_steps_(config.uniform_start_steps),
+        router_warmup_steps_(config.router_warmup_steps),
+        picks_per_token_(experts_per_token(config)) {}
   int64_t n_outputs() const { return n_experts_ + n_identity_ + n_zero_; }
 
   virtual Scores score(const Var& x_TD, const ForwardContext& ctx) const = 0;
@@ -53,6 +61,9 @@ class AssignmentRouter : public Router {
   /// Weighted auxiliary loss, a float64 scalar.
   virtual Var aux_loss(const Scores& scores, const Chosen& chosen, const ForwardContext& ctx) const;
   virtual bool selects_causally(bool /*training*/) const { return true; }
+  /// In training: warm-up of the logits, noise on them, experts closed for the step. Every router
+  /// that makes logits passes them through here.
+  Var disturbed(const Var& logits_TE, const ForwardContext& ctx) const;
   /// Biases and controllers, after each optimiser step.
   virtual void update(const RouterTotals& totals) { (void)totals; }
   virtual void visit_own(const Visitor& v) const = 0;
@@ -60,7 +71,11 @@ class AssignmentRouter : public Router {
   int64_t n_experts_, n_identity_, n_zero_;
 
  private:
+  Picks uniform_picks(const ForwardContext& ctx) const;
+
   Capacity capacity_;
+  double expert_dropout_, router_noise_;
+  int64_t uniform_start_steps_, router_warmup_steps_, picks_per_token_;
   Routing route_scores(const Scores& scores, const ForwardContext& ctx) const;
   /// Takes the picks without room out of `picks` and counts them; the weights of the others.
   Var keep_what_fits(const Scores& scores, Picks& picks, const Var& weight_A1, RouterStats& stats,
@@ -73,8 +88,8 @@ class GatedRouter : public AssignmentRouter {
   GatedRouter(const MoeConfig& config, const std::string& weight_name, int64_t d_model, int64_t k,
               DType dtype, int64_t n_identity = 0, int64_t n_zero = 0);
   void visit_own(const Visitor& v) const override { gate_.visit(v); }
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
-    return score_logits(gate_(x_TD));
+  Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
+    return score_logits(disturbed(gate_(x_TD), ctx));
   }
 
   Linear gate_;  // [n_outputs, D]

@@ -4,10 +4,13 @@
 #include "moe/nn/moe/routers.h"
 #include "moe/ops/activation.h"
 #include "moe/ops/elementwise.h"
+#include "moe/ops/norm.h"
 
 namespace moe {
 
 namespace {
+
+constexpr double kOutputEps = 1e-6;
 
 MoeConfig with_capacity_tokens(const ModelConfig& c) {
   MoeConfig m = c.moe;
@@ -23,6 +26,10 @@ MoeLayer::MoeLayer(const ModelConfig& c, DType dtype)
   if (c.moe.n_shared_experts > 0)
     shared = FeedForward(
         c, c.moe.shared_d_ff > 0 ? c.moe.shared_d_ff : c.moe.n_shared_experts * c.moe.d_ff, dtype);
+  if (c.moe.normalize_expert_outputs) {
+    const std::vector<double> ones(size_t(c.d_model), 1);
+    ones_D = Var(Tensor::from<double>({c.d_model}, ones).to(dtype));
+  }
   if (c.moe.shared_gate) shared_gate = Linear({"shared_expert_gate"}, {1}, c.d_model, false, dtype);
 }
 
@@ -30,11 +37,13 @@ MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const
   Routing routing = router->route(x_TD, ctx);
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
   Var y_TD;
-  if (rows.weight_R1 && exchange->is_identity() && !experts.down.bias) {
+  if (rows.weight_R1 && exchange->is_identity() && !experts.down.bias && !ones_D) {
     y_TD = experts.weighted_sum(x_TD, rows.offsets_E1, rows.token_R, rows.weight_R1);
   } else {
-    const Var y_RD = exchange->around(
-        rows, [this](const ExpertRows& r) { return experts(r.x_TD, r.offsets_E1, r.token_R); });
+    const Var y_RD = exchange->around(rows, [this](const ExpertRows& r) {
+      const Var out = experts(r.x_TD, r.offsets_E1, r.token_R);
+      return ones_D ? ops::rms_norm(out, ones_D, kOutputEps) : out;
+    });
     y_TD = routing.dispatch->combine(y_RD, x_TD);
   }
   if (shared.d_ff > 0) {

@@ -23,6 +23,7 @@ struct MoeLayer {
   FeedForward experts;
   FeedForward shared;  // d_ff 0: none
   Linear shared_gate;  // [1, D]; weight null: ungated
+  Var ones_D;          // weight of the norm on each expert's output; null: none
 
   MoeLayer(const ModelConfig& config, DType dtype);
   MoeOutput operator()(const Var& x_TD, const ForwardContext& ctx) const;

@@ -106,12 +106,13 @@ class CosineRouter final : public SoftmaxRouter {
 
  private:
   // tau = log 2 + the parameter, so that it begins at log 2 from zeros.
-  Scores score(const Var& x_TD, const ForwardContext&) const override {
+  Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
     const Var tau = map_scores("cosine_tau", tau_1_, [](double v) {
       return ValueAndSlope{v + std::log(2.0), 1};
     });
     const Var cosine_TE = gate_(unit_rows(projection_(x_TD)));
-    return score_logits(ops::scale_columns(cosine_TE, column_scales(gate_.weight, tau)));
+    return score_logits(
+        disturbed(ops::scale_columns(cosine_TE, column_scales(gate_.weight, tau)), ctx));
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
     return top_k_picks(s.probs_TE.value(), k_, ctx);
