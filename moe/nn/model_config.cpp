@@ -278,6 +278,10 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
     MOE_CHECK(m.capacity_factor == 0 || (m.router != "expert_choice" && m.router != "soft_slots"),
               "[config] model.moe.capacity_factor has no meaning with model.moe.router=", m.router,
               ", whose experts are full by construction; leave it at 0");
+    MOE_CHECK(m.expert_dropout == 0 ||
+                  (m.router != "base" && m.router != "sinkhorn" && m.router != "quantile"),
+              "[config] model.moe.expert_dropout closes experts that model.moe.router=", m.router,
+              " would fill all the same, to balance them; leave it at 0");
     MOE_CHECK(m.capacity_overflow == "drop" || m.router != "hierarchical",
               "[config] model.moe.capacity_overflow=reroute would leave the groups that "
               "model.moe.router=hierarchical chose; use drop");

@@ -82,6 +82,18 @@ TEST(RouterCures, ExpertDropoutClosesWholeExpertsAndLeavesEnough) {
   EXPECT_EQ(evaluated.stats.counts_E[0], 3);
 }
 
+// A balance that is computed over all experts would fill, or forever punish, a closed one.
+TEST(RouterCures, ExpertDropoutIsRefusedWhereAllExpertsAreBalanced) {
+  ModelConfig m;
+  m.has_moe = true;
+  m.moe.expert_dropout = 0.1;
+  EXPECT_NO_THROW(resolve_layers(m));
+  for (const char* router : {"base", "sinkhorn", "quantile"}) {
+    m.moe.router = router;
+    EXPECT_THROW(resolve_layers(m), Error) << router;
+  }
+}
+
 TEST(RouterCures, NormalisedOutputsHaveOneLoudness) {
   ModelConfig m;
   m.d_model = 8;
