@@ -144,6 +144,21 @@ std::string value_of(std::string v, const std::string& what, size_t line) {
   return v;
 }
 
+int64_t whole(const std::string& value, const std::string& name, const std::string& what) {
+  size_t used = 0;
+  int64_t n = 0;
+  try {
+    n = std::stoll(value, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (used == 0 || used != value.size() || n < 1 || n > (int64_t{1} << 40))
+    throw Error(
+        str(what, ": ", name, " is '", printable(value, 40), "', not a whole number from 1"),
+        ExitCode::usage);
+  return n;
+}
+
 }  // namespace
 
 ImportedConfig import_config(const std::string& text, const std::string& what) {
@@ -236,7 +251,7 @@ ImportedConfig import_config(const std::string& text, const std::string& what) {
          {"model.norm=layer_norm", "model.position=learned", "model.activation=gelu",
           "model.qk_norm=false", "model.tie_embeddings=true"})
       out.keys.emplace_back(key);
-    const std::string wide = str(4 * std::stoll(given["n_embd"]));
+    const std::string wide = str(4 * whole(given["n_embd"], "n_embd", what));
     if (!set.contains("model.d_ff")) add("model.d_ff", wide);
     if (experts && !set.contains("model.moe.d_ff")) add("model.moe.d_ff", wide);
   }
@@ -245,8 +260,8 @@ ImportedConfig import_config(const std::string& text, const std::string& what) {
     if (!set.contains("model.n_kv_heads")) add("model.n_kv_heads", given[heads]);
     for (const char* width : {"n_embd", "d_model", "hidden_size"})
       if (has(width) && !set.contains("model.head_dim")) {
-        const int64_t h = std::stoll(given[heads]), d = std::stoll(given[width]);
-        if (h < 1 || d % h != 0)
+        const int64_t h = whole(given[heads], heads, what), d = whole(given[width], width, what);
+        if (d % h != 0)
           throw Error(str(what, ": ", width, " ", d, " is no multiple of ", heads, " ", h),
                       ExitCode::usage);
         add("model.head_dim", str(d / h));

@@ -75,7 +75,8 @@ TEST(ConfigImport, WithoutExpertsItIsDense) {
 TEST(ConfigImport, WhatIsNoAssignmentIsRefusedWithItsLine) {
   for (const char* text :
        {"import os\n", "n_layer = 2\nprint(n_layer)\n", "n_layer = os.cpu_count()\n",
-        "n_layer = [1,\n", "x = 'open\n", "", "n_layer == 3\n", "3 = 4\n"})
+        "n_layer = [1,\n", "x = 'open\n", "", "n_layer == 3\n", "3 = 4\n", "n_embd = 'x'\n",
+        "n_embd = 99999999999999999999\n"})
     EXPECT_THROW(import_config(text, "test"), Error) << text;
   try {
     import_config("n_layer = 2\n\nfor i in range(3):\n", "file.py");
