@@ -116,8 +116,9 @@ inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutpu
                                    j % kLaneVectors * kLanes);
   }
 
-  // The only arithmetic. Two steps per visit of a row: more row pointers than registers, so each is
-  // reloaded half as often.
+  // The only arithmetic. Two steps per visit of a row where registers allow it: more row pointers
+  // than registers, so each is reloaded half as often. Two visits per turn of the loop: a core that
+  // another tenant's thread shares is bound by the instructions it may issue.
   const auto step = [&](int64_t k, auto steps) HWY_ATTR __attribute__((always_inline)) {
     constexpr int U = steps;
     F32Vec w[U][N];
@@ -137,6 +138,10 @@ inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutpu
   };
   constexpr int kSteps = N * (M + 2) < kVectorRegisters ? 2 : 1;
   int64_t k = 0;
+  for (; k + 2 * kSteps <= K; k += 2 * kSteps) {
+    step(k, std::integral_constant<int, kSteps>());
+    step(k + kSteps, std::integral_constant<int, kSteps>());
+  }
   for (; k + kSteps <= K; k += kSteps) step(k, std::integral_constant<int, kSteps>());
   for (; k < K; ++k) step(k, std::integral_constant<int, 1>());
 
@@ -194,16 +199,20 @@ struct PanelProduct {
   const float* bias = nullptr;
 };
 
-/// Rows [r0, r1) in tiles of equal height, panels [p, p + NP).
+/// Rows [r0, r1) in tiles of equal height, panels [p, p + NP); fetches `next_panels` after those.
 template <int kMaxRows, int NP>
-HWY_INLINE void sweep_rows(const PanelProduct& g, int64_t r0, int64_t r1, int64_t p) {
+HWY_INLINE void sweep_rows(const PanelProduct& g, int64_t r0, int64_t r1, int64_t p,
+                           int64_t next_panels = 0) {
   const int64_t n_tiles = (r1 - r0 + kMaxRows - 1) / kMaxRows;
   const PanelOperand b{g.b + p * g.panel_stride, g.panel_stride};
+  const int64_t lines = g.K * next_panels;
   for (int64_t t = 0; t < n_tiles; ++t) {
     const int64_t r = r0 + (r1 - r0) * t / n_tiles, end = r0 + (r1 - r0) * (t + 1) / n_tiles;
     // The next tile's outputs, so that loading or storing them need not wait.
     for (int64_t i = end, stop = std::min(r1, end + kMaxRows); i < stop; ++i)
       for (int j = 0; j < NP; ++j) __builtin_prefetch(g.out + i * g.out_stride + (p + j) * 16, 1);
+    for (int64_t l = lines * t / n_tiles, stop = lines * (t + 1) / n_tiles; l < stop; ++l)
+      __builtin_prefetch(b.data + NP * g.panel_stride + l * 16);
     with_constant<kMaxRows>(end - r, [&](auto rows) HWY_ATTR {
       RowPointers<rows> a;
       for (int i = 0; i < rows; ++i) a.row[i] = g.a[r + i];
@@ -248,8 +257,10 @@ inline HWY_NOINLINE void multiply(const PanelProduct& g, int64_t r0, int64_t r1,
   for (int64_t q = 0; q < n_blocks; ++q) {
     const int64_t begin = r0 + (r1 - r0) * q / n_blocks, end = r0 + (r1 - r0) * (q + 1) / n_blocks;
     int64_t p = p0;
+    // Panels lie one behind the other in a weight; the transposed ones of a scratch have no next.
     for (; p + kTilePanels <= full; p += kTilePanels)
-      sweep_rows<kTileRows, kTilePanels>(g, begin, end, p);
+      sweep_rows<kTileRows, kTilePanels>(g, begin, end, p,
+                                         std::min<int64_t>(kTilePanels, p1 - p - kTilePanels));
     for (; p < p1; ++p) sweep_rows<kTileRows, 1>(g, begin, end, p);
   }
 }
@@ -296,10 +307,10 @@ HWY_INLINE void transpose_16x16(const float* from, float* to) {
 inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t s0, int64_t s1,
                                              Rows dy, float* dx, int64_t dx_stride, int64_t r0,
                                              int64_t r1, int64_t k0, int64_t k1, bool accumulate) {
-  // 512 stored rows at a time: the transposed tile (64 KiB) and 256 rows of dy (512 KiB) fit L2;
-  // transposing, which costs as much as 8 rows of products, is shared by 256 and more; shorter
-  // chunks store and load the chains more often.
-  constexpr int64_t kMaxChunk = 512, kBlock = 131072;
+  // 1024 stored rows at a time: the transposed tile (64 KiB, two panels 128 KiB) fits L2;
+  // transposing, which costs as much as 8 rows of products, is shared by 256 and more, whose dy (1
+  // MiB) streams from L3; shorter chunks store and load the chains more often.
+  constexpr int64_t kMaxChunk = 1024, kBlock = 262144;
   const int64_t row_block = kBlock / std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16);
   const int64_t stride =
       std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16) * 16;  // of the transposed panels
