@@ -192,13 +192,19 @@ def digest(model, tensors):
     return out
 
 
-def gradients(model, ids):
+def gradients(model, ids, aux_coefficient=None):
+    kwargs = {}
+    if aux_coefficient is not None:
+        kwargs["output_router_logits"] = True
+        model.router_aux_loss_coef = model.config.router_aux_loss_coef = aux_coefficient
+
     def loss_of():
         with AllFloat64():
-            return model(input_ids=ids, labels=ids, use_cache=False).loss
+            out = model(input_ids=ids, labels=ids, use_cache=False, **kwargs)
+        return out.loss, getattr(out, "aux_loss", None)
 
     model.zero_grad()
-    loss = loss_of()
+    loss, aux = loss_of()
     with AllFloat64():
         loss.backward()
     grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -213,12 +219,15 @@ def gradients(model, ids):
         for step in (h, -2 * h, h):
             for n, p in model.named_parameters():
                 p.add_(step * direction[n])
-            sides.append(loss_of().item())
+            sides.append(loss_of()[0].item())
     numeric = (sides[0] - sides[1]) / (2 * h)
     analytic = sum((g * direction[n]).sum().item() for n, g in grads.items())
     error = abs(numeric - analytic) / abs(analytic)
     assert error < 1e-6, f"finite differences disagree: {error:g}"
-    return dict(sequence=0, loss=loss.item(), finite_difference_error=error, gradients=digest(model, grads))
+    result = dict(sequence=0, loss=loss.item(), finite_difference_error=error, gradients=digest(model, grads))
+    if aux_coefficient is not None:
+        result.update(aux_loss=aux.item(), router_aux_loss_coef=aux_coefficient)
+    return result
 
 
 def train(model, batches):
@@ -318,6 +327,9 @@ def make_model(name):
 
     if name in WITH_GRADS:
         (folder / "grads.json").write_text(json.dumps(gradients(model64, sequences[0])) + "\n")
+        if name == "mixtral":
+            with_aux = gradients(model64, sequences[0], aux_coefficient=0.02)
+            (folder / "grads_with_aux_loss.json").write_text(json.dumps(with_aux) + "\n")
     if name in WITH_TRAIN:
         batches = [torch.randint(config.vocab_size, (2, 16), generator=generator) for _ in range(4)]
         model64.load_state_dict(state)

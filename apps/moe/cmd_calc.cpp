@@ -167,9 +167,10 @@ int run_calc(const CalcOptions& o) {
   // What every token uses: all but the routed experts.
   double routed = 0;
   if (c.has_moe) {
-    const double expert =
-        (c.is_gated() ? 3 : 2) * D * double(c.moe.d_ff) +
-        (c.bias || c.mlp_bias ? double(c.moe.d_ff) * (c.is_gated() ? 2 : 1) + D : 0);
+    const FeedForwardShape shape = expert_shape(c);
+    double expert = 0;
+    for (const auto& [out, in] : shape.matrices(c.d_model))
+      expert += double(out) * double(in) + (shape.bias ? double(out) : 0);
     for (const LayerConfig& layer : resolve_layers(c))
       routed += layer.moe ? expert * double(c.moe.n_experts) : 0;
   }

@@ -100,9 +100,10 @@ RunKeys parse_keys(const std::string& name, int64_t n_tokens, int64_t n_outputs,
     if (!starts_with(key, "model.moe.")) key = "model.moe." + key;
     table.set(key, value);
   }
-  c.moe.n_experts = n_outputs - c.moe.n_identity_experts;
-  MOE_CHECK(c.moe.n_experts >= 1, "[router] logits have ", n_outputs, " columns, and ",
-            c.moe.n_identity_experts, " of them are identity experts");
+  const int64_t light = router_outputs(c.moe) - c.moe.n_experts;
+  c.moe.n_experts = n_outputs - light;
+  MOE_CHECK(c.moe.n_experts >= 1, "[router] logits have ", n_outputs, " columns, and ", light,
+            " of them are identity, constant or zero experts");
   c.moe.capacity_tokens = n_tokens;
   resolve_layers(c);
   return keys;

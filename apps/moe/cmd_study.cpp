@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Commands that train several times: compare, sweep, lr-find; and advise, which reads a sweep.
+// Commands that train several configurations: compare and sweep.
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -8,7 +8,6 @@
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
-#include "moe/base/progress.h"
 #include "moe/nn/accounting.h"
 #include "moe/report/line_chart.h"
 #include "moe/report/table.h"
@@ -203,14 +202,6 @@ std::string folder_name(std::string name) {
   return name;
 }
 
-void split_arguments(const std::vector<std::string>& arguments, std::vector<std::string>& files,
-                     std::vector<std::string>& keys) {
-  for (const std::string& a : arguments) {
-    const size_t equals = a.find('='), slash = a.find('/');
-    (equals != std::string::npos && equals < slash ? keys : files).push_back(a);
-  }
-}
-
 }  // namespace
 
 RunCommand add_compare(CLI::App& app) {
@@ -387,178 +378,6 @@ RunCommand add_sweep(CLI::App& app) {
     for (const Candidate& c : left) all.push_back(c.summary);
     if (!o->json) print_line("best: " + left[0].point.name + "\n");
     return finish(all, "sweep", o->out, o->minutes > 0, o->json);
-  };
-}
-
-RunCommand add_lr_find(CLI::App& app) {
-  struct Options {
-    std::vector<std::string> arguments;
-    std::string out;
-    double from = 1e-6, to = 1;
-    int64_t steps = 100;
-    bool json = false;
-  };
-  auto o = std::make_shared<Options>();
-  app.add_option("arguments", o->arguments, "a YAML file, and key=value changes");
-  app.add_option("--from", o->from, "first learning rate")
-      ->check(CLI::Range(1e-12, 1e3))
-      ->capture_default_str();
-  app.add_option("--to", o->to, "last learning rate")
-      ->check(CLI::Range(1e-12, 1e3))
-      ->capture_default_str();
-  app.add_option("--steps", o->steps, "steps between them")
-      ->check(CLI::Range(int64_t{10}, int64_t{100000}))
-      ->capture_default_str();
-  app.add_option("--out", o->out, "write the curve as an SVG");
-  app.add_flag("--json", o->json, "one JSON object: curve and suggestion");
-  return [o] {
-    std::vector<std::string> files, keys;
-    split_arguments(o->arguments, files, keys);
-    if (files.size() > 1 || !(o->from < o->to))
-      throw Error("[lr-find] give one configuration, and --from below --to", ExitCode::usage);
-    ConfigSource source{.file = files.empty() ? "" : files[0], .overrides = keys};
-    if (!source.file.empty() && !exists(source.file))
-      throw Error(str("'", printable(source.file), "' does not exist; give a YAML file"),
-                  ExitCode::usage);
-    exit_on_interrupt();
-    ProgressLine progress(o->json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
-    const LrCurve c =
-        find_learning_rate(read_run_config(source), o->from, o->to, o->steps, [&](double done) {
-          progress.update(progress_bar(done, 20) + " raising the learning rate");
-        });
-    progress.finish();
-    if (!o->out.empty())
-      write_file_atomic(
-          real_fs(), o->out,
-          line_chart({.title = "Loss over the learning rate",
-                      .x_label = "learning rate",
-                      .y_label = "training loss",
-                      .series = {{.name = "loss",
-                                  .xs = c.lrs,
-                                  .ys = c.losses,
-                                  .weight = Series::Weight::faint,
-                                  .color = 0},
-                                 {.name = "smoothed", .xs = c.lrs, .ys = c.smoothed, .color = 0}},
-                      .log_x = true}));
-    if (o->json) {
-      print_json({{"suggestion", c.suggestion},
-                  {"largest", c.largest},
-                  {"learning_rates", JsonArray(c.lrs.begin(), c.lrs.end())},
-                  {"losses", JsonArray(c.losses.begin(), c.losses.end())}});
-      return 0;
-    }
-    Table table({"learning rate", "loss", "smoothed"});
-    for (size_t i = 0; i < c.lrs.size(); i += std::max<size_t>(1, c.lrs.size() / 20))
-      table.row({fmt::format("{:.3g}", c.lrs[i]), fmt::format("{:.4f}", c.losses[i]),
-                 fmt::format("{:.4f}", c.smoothed[i])});
-    print_line(table.text());
-    print_line(fmt::format("the loss falls fastest at optim.lr={:.2g}; above {:.2g} it rises",
-                           c.suggestion, c.largest));
-    return 0;
-  };
-}
-
-namespace {
-
-struct Advice {
-  std::string choice, reason;
-  std::vector<std::string> keys;
-};
-
-Advice advise_by_rule(const std::string& goal) {
-  if (goal == "beginner")
-    return {
-        "MoE with 4 experts, top 2",
-        "few experts stay balanced by themselves and their maps are easy to read; top 2 lets the "
-        "router learn from the task, which top 1 with normalised weights would not",
-        {"model.moe.n_experts=4", "model.moe.top_k=2", "model.moe.router=top_k",
-         "model.moe.aux_loss_weight=0.01", "model.moe.z_loss_weight=0.001"}};
-  if (goal == "efficiency")
-    return {
-        "MoE with 8 experts, top 1 (Switch)",
-        "one expert a token costs what a dense network of that width costs; memory grows with all "
-        "eight",
-        {"model.moe.n_experts=8", "model.moe.router=switch", "model.moe.aux_loss_weight=0.01"}};
-  return {
-      "MoE with 32 fine experts, top 4, and one shared",
-      "many small experts give more combinations for the same active parameters, and the shared "
-      "one keeps what all tokens need out of them; it needs memory and steps to pay off",
-      {"model.moe.n_experts=32", "model.moe.top_k=4", "model.moe.n_shared_experts=1",
-       "model.moe.router=sigmoid_bias"}};
-}
-
-}  // namespace
-
-RunCommand add_advise(CLI::App& app) {
-  struct Options {
-    std::string goal = "performance", sweep;
-    bool json = false;
-  };
-  auto o = std::make_shared<Options>();
-  app.add_option("--goal", o->goal, "beginner, performance or efficiency")
-      ->check(CLI::IsMember({"beginner", "performance", "efficiency"}))
-      ->capture_default_str();
-  app.add_option("--sweep", o->sweep,
-                 "folder of a sweep or compare: its numbers decide instead of the rule of thumb");
-  app.add_flag("--json", o->json, "one JSON object");
-  return [o] {
-    Advice advice = advise_by_rule(o->goal);
-    if (!o->sweep.empty()) {
-      std::string path = join_path(o->sweep, "sweep.json");
-      if (!exists(path)) path = join_path(o->sweep, "compare.json");
-      MOE_CHECK(
-          exists(path), "[advise] ", printable(o->sweep),
-          " holds neither sweep.json nor compare.json; run moe sweep or moe compare with --out");
-      const Json file = read_json(path, "[advise] " + path);
-      const JsonReader reader(file.as_object(), "[advise] " + path);
-      struct Row {
-        std::string name;
-        double loss, flop, speed, active;
-      };
-      std::vector<Row> rows;
-      for (const Json& item : reader.at("results").as_array()) {
-        const JsonReader r(item.as_object(), "[advise] " + path);
-        rows.push_back({r.string("name"), r.number("val_loss"), r.number("train_flop_per_token"),
-                        r.number("tokens_per_second"), r.number("active_parameters")});
-      }
-      MOE_CHECK(!rows.empty(), "[advise] ", printable(path), " holds no result");
-      // performance: the lowest loss. The others: of those within 1 % of it, the fewest operations
-      // (efficiency) or the fewest active parameters (beginner).
-      const auto least = [&](auto key) {
-        return *std::min_element(rows.begin(), rows.end(),
-                                 [&](const Row& a, const Row& b) { return key(a) < key(b); });
-      };
-      Row best = least([](const Row& r) { return r.loss; });
-      const double limit = best.loss * 1.01;
-      if (o->goal != "performance") {
-        std::erase_if(rows, [&](const Row& r) { return !(r.loss <= limit); });
-        best = o->goal == "efficiency" ? least([](const Row& r) { return r.flop; })
-                                       : least([](const Row& r) { return r.active; });
-      }
-      advice = {best.name,
-                fmt::format("measured: validation loss {:.4f} with {:.3g} GFLOP a token, {:.0f} "
-                            "tokens/s; {} of {} candidates lie within 1 % of the best",
-                            best.loss, best.flop / 1e9, best.speed,
-                            std::count_if(rows.begin(), rows.end(),
-                                          [&](const Row& r) { return r.loss <= limit; }),
-                            rows.size()),
-                {}};
-    }
-    if (o->json) {
-      print_json({{"goal", o->goal},
-                  {"choice", advice.choice},
-                  {"reason", advice.reason},
-                  {"keys", JsonArray(advice.keys.begin(), advice.keys.end())}});
-      return 0;
-    }
-    print_line(advice.choice + "\n  because " + advice.reason);
-    if (!advice.keys.empty()) print_line("  moe train " + join(advice.keys, " "));
-    if (o->sweep.empty())
-      print_line(
-          "A rule of thumb; your data decide: moe sweep moe-small model.moe.n_experts=4,8,16 "
-          "model.moe.top_k=1,2 --minutes 2 --out runs/sweep, then moe advise --sweep "
-          "runs/sweep");
-    return 0;
   };
 }
 

@@ -96,4 +96,12 @@ void print_line(const std::string& text) {
 
 void print_json(const JsonObject& object) { print_line(to_json_line(object)); }
 
+void split_arguments(const std::vector<std::string>& arguments, std::vector<std::string>& files,
+                     std::vector<std::string>& keys) {
+  for (const std::string& a : arguments) {
+    const size_t equals = a.find('='), slash = a.find('/');
+    (equals != std::string::npos && equals < slash ? keys : files).push_back(a);
+  }
+}
+
 }  // namespace moe

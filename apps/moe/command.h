@@ -70,4 +70,8 @@ void print_json(const JsonObject& object);
 /// Prints text on stdout (and a newline); throws Error when stdout is closed or full.
 void print_line(const std::string& text);
 
+/// Arguments with "=" before any slash are key=value changes, the others files.
+void split_arguments(const std::vector<std::string>& arguments, std::vector<std::string>& files,
+                     std::vector<std::string>& keys);
+
 }  // namespace moe

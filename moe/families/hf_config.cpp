@@ -126,6 +126,8 @@ Family::Written write_llama_like(const ModelConfig& m) {
   if (m.layer_scale > 0) return no("has no LayerScale");
   if (m.ngram_order > 0) return no("has no n-gram embeddings");
   if (m.has_moe && m.moe.capacity_factor > 0) return no("has no expert capacity");
+  if (m.has_moe && (expert_shape(m).activation != m.activation || m.moe.expert_bias))
+    return no("has experts of the kind of its dense network, without biases of their own");
   if (m.has_moe && m.moe.normalize_expert_outputs) return no("has no norm on experts' outputs");
   if (m.attention_sink || m.attention_softcap > 0) return no("has no attention sink or soft-cap");
   JsonObject c;

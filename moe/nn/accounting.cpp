@@ -37,11 +37,13 @@ Size router_size(const ModelConfig& c) {
 ParameterCount count_parameters(const ModelConfig& c) {
   const double D = double(c.d_model), V = double(c.vocab_size), H = double(c.n_heads),
                G = double(c.n_kv_heads), A = double(c.head_dim);
-  const bool qkv_bias = c.bias || c.qkv_bias, o_bias = c.bias || c.o_bias,
-             mlp_bias = c.bias || c.mlp_bias;
+  const bool qkv_bias = c.bias || c.qkv_bias, o_bias = c.bias || c.o_bias;
   const Size norm = vector(D * (c.norm == "layer_norm" && c.bias ? 2 : 1));
-  auto ffn = [&](double F) {
-    return linear(F, D, mlp_bias) * (c.is_gated() ? 2 : 1) + linear(D, F, mlp_bias);
+  const auto network = [&](const FeedForwardShape& shape) {
+    Size sum;
+    for (const auto& [out, in] : shape.matrices(c.d_model))
+      sum = sum + linear(double(out), double(in), shape.bias);
+    return sum;
   };
 
   const Size tables =
@@ -60,16 +62,14 @@ ParameterCount count_parameters(const ModelConfig& c) {
 
   const MoeConfig& m = c.moe;
   const double E = double(m.n_experts);
-  const Size expert = ffn(double(m.d_ff));
+  const Size expert = network(expert_shape(c));
   Size every_token = c.has_moe ? router_size(c) : Size{};
-  if (m.n_shared_experts > 0)
-    every_token =
-        every_token + ffn(double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff));
+  every_token = every_token + network(shared_expert_shape(c));
   if (m.shared_gate) every_token = every_token + matrix(1, D);
 
   Size total = shared, active = shared;
   for (const LayerConfig& layer : resolve_layers(c)) {
-    const Size dense = block + (layer.moe ? every_token : ffn(double(c.d_ff)));
+    const Size dense = block + (layer.moe ? every_token : network(dense_shape(c)));
     total = total + dense + (layer.moe ? expert * E : Size{});
     active =
         active + dense + (layer.moe ? expert * std::min(double(experts_per_token(m)), E) : Size{});
@@ -115,7 +115,7 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   const double T = sequences * seq_len, D = double(c.d_model), H = double(c.n_heads),
                G = double(c.n_kv_heads), A = double(c.head_dim), qkv = (H + 2 * G) * A;
   const auto up16 = [](double n) { return std::ceil(n / 16) * 16; };
-  const double wide = c.is_gated() ? 2 : 1, statistics = c.norm == "layer_norm" ? 2 : 1;
+  const double statistics = c.norm == "layer_norm" ? 2 : 1;
   LayerBuffers b;
   // The stream that enters the block and the one between its halves, each with its norm.
   b.stream.add(T, D, 4);
@@ -132,9 +132,17 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   b.gradients.add(up16(qkv), D);
   b.gradients.add(up16(D), H * A);
   // Experts whose rows are summed on their way out never hold a row of their output.
-  const bool sums_rows =
-      !c.bias && !c.mlp_bias && c.moe.n_identity_experts == 0 && !c.moe.normalize_expert_outputs;
-  const auto network = [&](double rows, double F, double E) {
+  const FeedForwardShape expert = expert_shape(c);
+  const bool sums_rows = !expert.bias && !expert.is_linear() &&
+                         router_outputs(c.moe) == c.moe.n_experts &&
+                         !c.moe.normalize_expert_outputs;
+  const auto network = [&](double rows, const FeedForwardShape& shape, double E) {
+    if (shape.is_linear()) {
+      b.feed_forward.add(rows, D);
+      b.gradients.add(E * up16(D), D);
+      return;
+    }
+    const double F = double(shape.d_ff), wide = shape.is_gated() ? 2 : 1;
     const double hidden = double(ops::padded_columns(int64_t(F)));
     b.feed_forward.add(rows, double(ops::padded_columns(int64_t(up16(F) * wide))));
     b.forward.add(rows, hidden);
@@ -143,14 +151,13 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
     b.gradients.add(E * up16(D), F);
   };
   if (!moe) {
-    network(T, double(c.d_ff), 1);
+    network(T, dense_shape(c), 1);
     b.forward.add(T, D);
     return b;
   }
   const MoeConfig& m = c.moe;
-  const double R = T * double(std::min(experts_per_token(m), m.n_experts)), E = double(m.n_experts),
-               F_shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
-  network(R, double(m.d_ff), E);
+  const double R = T * double(std::min(experts_per_token(m), m.n_experts)), E = double(m.n_experts);
+  network(R, expert, E);
   b.forward.add(T, D);
   if (!sums_rows) {
     b.feed_forward.add(R, D);  // what combine weighs
@@ -161,7 +168,7 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   b.backward.add(T, E, 2);
   for (const auto& [out, in] : router_matrices(m, c.d_model))
     b.gradients.add(up16(double(out)), double(in));
-  if (F_shared > 0) network(T, F_shared, 1);
+  if (m.n_shared_experts > 0) network(T, shared_expert_shape(c), 1);
   if (m.shared_gate) b.feed_forward.add(T, D);
   return b;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/feed_forward.h"
 
+#include "moe/ops/rows.h"
+
 namespace moe {
 
 Activation activation_kind(const std::string& name) {
@@ -11,14 +13,17 @@ Activation activation_kind(const std::string& name) {
   throw Error(str("[feed_forward] unknown activation '", printable(name, 40), "'"));
 }
 
-FeedForward::FeedForward(const ModelConfig& c, int64_t d_ff_, DType dtype, int64_t experts)
-    : d_ff(d_ff_),
-      gated(c.is_gated()),
-      kind(activation_kind(c.activation)),
-      up(gated ? Linear({"gate_proj", "up_proj"}, {d_ff, d_ff}, c.d_model, c.bias || c.mlp_bias,
-                        dtype, experts, Layout::panel16_gate_up)
-               : Linear({"up_proj"}, {d_ff}, c.d_model, c.bias || c.mlp_bias, dtype, experts)),
-      down({"down_proj"}, {c.d_model}, d_ff, c.bias || c.mlp_bias, dtype, experts) {
+FeedForward::FeedForward(const FeedForwardShape& shape, int64_t D, DType dtype, int64_t experts)
+    : d_ff(shape.d_ff), gated(shape.is_gated()), linear(shape.is_linear()) {
+  if (linear) {
+    down = Linear({"down_proj"}, {D}, D, shape.bias, dtype, experts);
+  } else {
+    kind = activation_kind(shape.activation);
+    up = gated ? Linear({"gate_proj", "up_proj"}, {d_ff, d_ff}, D, shape.bias, dtype, experts,
+                        Layout::panel16_gate_up)
+               : Linear({"up_proj"}, {d_ff}, D, shape.bias, dtype, experts);
+    down = Linear({"down_proj"}, {D}, d_ff, shape.bias, dtype, experts);
+  }
   down.residual_output = true;
 }
 
@@ -27,6 +32,7 @@ Var FeedForward::operator()(const Var& x_TD) const {
 }
 Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1,
                             const Tensor& token_R) const {
+  if (linear) return down(token_R ? ops::gather_rows(x_TD, token_R) : x_TD, offsets_E1);
   return ops::feed_forward(x_TD, offsets_E1, token_R, weights());
 }
 Var FeedForward::weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
@@ -45,7 +51,7 @@ ops::FeedForwardWeights FeedForward::weights() const {
 }
 
 void FeedForward::visit(const Visitor& v) const {
-  up.visit(v);
+  if (!linear) up.visit(v);
   down.visit(v);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Feed-forward networks: gated (y = W_down(f(W_gate x) * W_up x)) or plain (y = W_down f(W_up x));
-// for one network or one per expert.
+// Feed-forward networks: gated (y = W_down(f(W_gate x) * W_up x)), plain (y = W_down f(W_up x)) or
+// linear (y = W_down x); for one network or one per expert.
 #pragma once
 
 #include "moe/kernels/kernels.h"
@@ -15,20 +15,21 @@ Activation activation_kind(const std::string& name);
 
 struct FeedForward {
   int64_t d_ff = 0;
-  bool gated = true;
+  bool gated = true, linear = false;
   Activation kind = Activation::silu;
-  Linear up;  // gate_proj and up_proj in alternating panels, or up_proj alone
+  Linear up;  // gate_proj and up_proj in alternating panels, or up_proj alone, or none
   Linear down;
 
   FeedForward() = default;
   /// experts = 0: one network.
-  FeedForward(const ModelConfig& config, int64_t d_ff, DType dtype, int64_t experts = 0);
+  FeedForward(const FeedForwardShape& shape, int64_t d_model, DType dtype, int64_t experts = 0);
   Var operator()(const Var& x_TD) const;
   /// Row r of the experts is row token_R[r] of x_TD, or row r when token_R is null.
   Var operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R = {}) const;
-  /// [T, D]: each token's rows times their weights, summed; experts without biases only.
+  /// [T, D]: each token's rows times their weights, summed; only where sums_rows().
   Var weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
                    const Var& weight_R1) const;
+  bool sums_rows() const { return !linear && !down.bias; }
   void visit(const Visitor& v) const;
 
  private:

@@ -38,6 +38,8 @@ struct ForwardContext {
   int layer = 0;
   Var previous_router_logits_TE;  // null in the first MoE layer
   std::shared_ptr<const RouterReplay> replay;
+  // Picks of each layer's experts in the step's micro-batches before this one; null: none.
+  std::shared_ptr<const std::map<int, std::vector<int64_t>>> step_counts;
   bool training = false;
   Rng rng;
 

@@ -2,6 +2,7 @@
 #include "moe/nn/model_config.h"
 
 #include "moe/base/error.h"
+#include "moe/nn/moe/aux_loss.h"
 #include "moe/nn/moe/routers.h"
 
 namespace moe {
@@ -21,8 +22,34 @@ int64_t parse_index(const std::string& text, const std::string& key, const std::
 
 }  // namespace
 
-bool ModelConfig::is_gated() const {
-  return activation == "swiglu" || activation == "geglu" || activation == "reglu";
+bool ModelConfig::is_gated() const { return dense_shape(*this).is_gated(); }
+
+std::vector<std::array<int64_t, 2>> FeedForwardShape::matrices(int64_t D) const {
+  if (d_ff == 0) return {};
+  if (is_linear()) return {{D, D}};
+  if (is_gated()) return {{d_ff, D}, {d_ff, D}, {D, d_ff}};
+  return {{d_ff, D}, {D, d_ff}};
+}
+
+FeedForwardShape dense_shape(const ModelConfig& c) {
+  return {c.d_ff, c.activation, c.bias || c.mlp_bias};
+}
+FeedForwardShape expert_shape(const ModelConfig& c) {
+  const std::string& kind = c.moe.expert;
+  return {c.moe.d_ff,
+          kind == "default"    ? c.activation
+          : kind == "mlp_relu" ? "relu"
+          : kind == "mlp_gelu" ? "gelu"
+                               : kind,
+          c.bias || c.mlp_bias || c.moe.expert_bias};
+}
+FeedForwardShape shared_expert_shape(const ModelConfig& c) {
+  FeedForwardShape shape = expert_shape(c);
+  if (c.moe.n_shared_experts == 0)
+    shape.d_ff = 0;
+  else
+    shape.d_ff = c.moe.shared_d_ff > 0 ? c.moe.shared_d_ff : c.moe.n_shared_experts * c.moe.d_ff;
+  return shape;
 }
 
 void bind_model_keys(ConfigTable& t, ModelConfig& c) {
@@ -97,6 +124,9 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
   t.integer("model.moe.top_k", m.top_k, 1, 65536,
             "experts a token takes (expert_choice: on average)");
   t.integer("model.moe.d_ff", m.d_ff, 1, kMaxSize, "width of one expert");
+  t.choice("model.moe.expert", m.expert, {"default", "linear", "mlp_relu", "mlp_gelu", "swiglu"},
+           "what an expert is: like model.activation, one matrix, two with ReLU or GELU, three");
+  t.boolean("model.moe.expert_bias", m.expert_bias, "biases in the experts");
   t.integer("model.moe.n_shared_experts", m.n_shared_experts, 0, 1024,
             "experts that every token takes");
   t.integer("model.moe.shared_d_ff", m.shared_d_ff, 0, kMaxSize,
@@ -107,10 +137,21 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "top_k: probabilities over all experts, or over the chosen ones");
   t.boolean("model.moe.norm_topk_prob", m.norm_topk_prob,
             "chosen probabilities are divided by their sum");
+  t.choice("model.moe.balance_loss", m.balance_loss, balance_loss_names(),
+           "form of the balance loss; when balanced switch is 1, hf top_k, gshard 1 / E^2, "
+           "importance_load 1, cv2 0");
   t.number("model.moe.aux_loss_weight", m.aux_loss_weight, 0, 1e6,
-           "weight of the Switch balance loss E sum f P, per layer");
+           "weight of the balance loss, per layer");
   t.number("model.moe.z_loss_weight", m.z_loss_weight, 0, 1e6,
            "weight of the router z-loss, per layer");
+  t.number("model.moe.router_l2_weight", m.router_l2_weight, 0, 1e6,
+           "weight of the mean squared logit, per layer");
+  t.integer("model.moe.n_devices", m.n_devices, 1, 65536,
+            "equal groups of experts that the next two losses balance");
+  t.number("model.moe.device_loss_weight", m.device_loss_weight, 0, 1e6,
+           "weight of DeepSeek-V2's device-level balance loss");
+  t.number("model.moe.communication_loss_weight", m.communication_loss_weight, 0, 1e6,
+           "weight of DeepSeek-V2's communication balance loss");
   t.integer("model.moe.n_group", m.n_group, 1, 65536,
             "sigmoid_bias, group_limited, hierarchical: groups of experts");
   t.integer("model.moe.topk_group", m.topk_group, 1, 65536,
@@ -129,12 +170,22 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "gshard: weight that the second expert must have, or has a chance in proportion below");
   t.number("model.moe.threshold", m.threshold, 0, 1e6,
            "top_p: probability that a token's experts must exceed together; 1: all experts");
+  t.number("model.moe.target_experts", m.target_experts, 0, 65536,
+           "top_p: mean number of experts that the threshold is steered to; 0: it is fixed");
   t.number("model.moe.entropy_weight", m.entropy_weight, 0, 1e6,
            "top_p: weight of the mean entropy of the router's probabilities");
   t.number("model.moe.bias_update_rate", m.bias_update_rate, 0, 1,
            "sigmoid_bias, longcat: step of the selection bias");
   t.integer("model.moe.n_identity_experts", m.n_identity_experts, 0, 65536,
-            "longcat: experts that return their input");
+            "longcat, moe_pp: experts that return their input");
+  t.integer("model.moe.n_constant_experts", m.n_constant_experts, 0, 65536,
+            "moe_pp: experts that mix their input with a learned vector");
+  t.integer("model.moe.n_zero_experts", m.n_zero_experts, 0, 65536,
+            "moe_pp: experts that return nothing");
+  t.number(
+      "model.moe.zero_computation_weight", m.zero_computation_weight, 0, 1e6,
+      "moe_pp: tau, weight in the balance loss of the experts without a network; below 1: more "
+      "tokens go to them");
   t.number("model.moe.capacity_factor", m.capacity_factor, 0, 1e6,
            "room of an expert over its even share of a group's picks; 0: dropless");
   t.choice("model.moe.capacity_formula", m.capacity_formula, {"tokens_k", "tokens", "tutel"},
@@ -212,13 +263,25 @@ int64_t experts_per_token(const MoeConfig& m) {
   return m.top_k;
 }
 
+int64_t router_outputs(const MoeConfig& m) {
+  if (m.router == "longcat") return m.n_experts + m.n_identity_experts;
+  if (m.router != "moe_pp") return m.n_experts;
+  return m.n_experts + m.n_constant_experts + m.n_identity_experts + m.n_zero_experts;
+}
+
 std::vector<std::array<int64_t, 2>> router_matrices(const MoeConfig& m, int64_t d_model) {
   const std::string& r = m.router;
   if (r == "hash" || r == "hash_balanced" || r == "random") return {};
   if (r == "soft_slots") return {{m.n_experts * m.slots_per_expert, d_model}};
   if (r == "cosine") return {{m.n_experts, m.cosine_dim}, {m.cosine_dim, d_model}, {1, 1}};
-  std::vector<std::array<int64_t, 2>> out = {
-      {m.n_experts + (r == "longcat" ? m.n_identity_experts : 0), d_model}};
+  std::vector<std::array<int64_t, 2>> out = {{router_outputs(m), d_model}};
+  if (r == "moe_pp") {
+    out.push_back({router_outputs(m), router_outputs(m)});
+    for (int64_t j = 0; j < m.n_constant_experts; ++j) {
+      out.push_back({2, d_model});
+      out.push_back({d_model, 1});
+    }
+  }
   if (r == "noisy_top_k") out.push_back({m.n_experts, d_model});
   if (r == "hierarchical") out.push_back({m.n_group, d_model});
   return out;
@@ -248,12 +311,37 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
   if (c.has_moe) {
     const MoeConfig& m = c.moe;
     is_moe = parse_layer_spec(m.layers, c.n_layers, "model.moe.layers");
-    const int64_t choices = m.n_experts + (m.router == "longcat" ? m.n_identity_experts : 0);
+    const int64_t choices = router_outputs(m);
     MOE_CHECK(m.top_k <= choices, "[config] model.moe.top_k is ", m.top_k, ", but there are only ",
               choices, " experts; set it to 1..", choices);
-    MOE_CHECK(m.n_identity_experts == 0 || m.router == "longcat",
-              "[config] model.moe.n_identity_experts needs model.moe.router=longcat, not ",
+    MOE_CHECK(
+        m.n_identity_experts == 0 || m.router == "longcat" || m.router == "moe_pp",
+        "[config] model.moe.n_identity_experts needs model.moe.router=longcat or moe_pp, not ",
+        m.router);
+    MOE_CHECK(m.target_experts == 0 || m.router == "top_p",
+              "[config] model.moe.target_experts needs model.moe.router=top_p, not ", m.router);
+    MOE_CHECK(
+        m.target_experts == 0 || (m.target_experts >= 1 && m.target_experts <= double(m.n_experts)),
+        "[config] model.moe.target_experts is ", m.target_experts, "; set it to 1..", m.n_experts);
+    const bool free_loss = has_free_balance_loss(m.router);
+    MOE_CHECK(m.balance_loss == "switch" || free_loss,
+              "[config] model.moe.balance_loss=", m.balance_loss,
+              " has no meaning with model.moe.router=", m.router,
+              ", whose loss is part of the method; leave it at switch");
+    MOE_CHECK((m.router_l2_weight == 0 && m.device_loss_weight == 0 &&
+               m.communication_loss_weight == 0) ||
+                  free_loss,
+              "[config] model.moe.router_l2_weight, device_loss_weight and "
+              "communication_loss_weight have no meaning with model.moe.router=",
               m.router);
+    MOE_CHECK(choices % m.n_devices == 0, "[config] model.moe.n_devices is ", m.n_devices,
+              "; it must divide the ", choices, " experts");
+    MOE_CHECK((m.device_loss_weight == 0 && m.communication_loss_weight == 0) || m.n_devices > 1,
+              "[config] model.moe.device_loss_weight and communication_loss_weight need "
+              "model.moe.n_devices of 2 or more");
+    MOE_CHECK(m.balance_loss != "hf" || m.router != "sigmoid_bias",
+              "[config] model.moe.balance_loss=hf takes the softmax of the logits, which "
+              "model.moe.router=sigmoid_bias does not use; take switch");
     MOE_CHECK(m.softmax == "before_topk" || m.norm_topk_prob,
               "[config] model.moe.norm_topk_prob=false has no meaning with softmax=after_topk; "
               "weights sum to 1 there");

@@ -23,6 +23,9 @@ struct RopeScaling {
 struct MoeConfig {
   std::string layers = "all";  // all | [2,5,8,11] | every:2 | first_dense:1 | 16-31
   int64_t n_experts = 8, top_k = 2, d_ff = 512;
+  std::string expert =
+      "default";  // default: model.activation | linear | mlp_relu | mlp_gelu | swiglu
+  bool expert_bias = false;
   int64_t n_shared_experts =
       0;  // one FFN of n_shared_experts * d_ff (or shared_d_ff) that every token takes
   int64_t shared_d_ff = 0;   // 0: n_shared_experts * d_ff
@@ -30,17 +33,23 @@ struct MoeConfig {
   std::string router = "top_k";
   std::string softmax = "before_topk";  // over all experts, or after_topk: over the chosen ones
   bool norm_topk_prob = true;           // chosen probabilities divided by their sum
-  double aux_loss_weight = 0.01, z_loss_weight = 0.001;
+  std::string balance_loss = "switch";  // what aux_loss_weight multiplies (nn/moe/aux_loss.h)
+  double aux_loss_weight = 0.01, z_loss_weight = 0.001, router_l2_weight = 0;
+  int64_t n_devices = 1;  // groups of experts for the next two (DeepSeek-V2)
+  double device_loss_weight = 0, communication_loss_weight = 0;
   int64_t n_group = 1, topk_group = 1;  // groups (sigmoid_bias, group_limited, hierarchical)
   int64_t cosine_dim = 256;             // cosine: width in which token and expert are compared
   int64_t slots_per_expert = 4;         // soft_slots, in each sequence
   double routed_scaling_factor = 1;
   double bias_update_rate = 1e-3;  // selection bias per optimiser step (sigmoid_bias, longcat)
-  int64_t n_identity_experts = 0;  // longcat
-  double router_jitter = 0.01;     // switch: the router's input times U(1 - jitter, 1 + jitter)
+  int64_t n_identity_experts = 0;  // longcat, moe_pp: copies
+  int64_t n_constant_experts = 2, n_zero_experts = 1;  // moe_pp
+  double zero_computation_weight = 0.75;               // moe_pp: tau
+  double router_jitter = 0.01;  // switch: the router's input times U(1 - jitter, 1 + jitter)
   std::string second_expert_policy = "random";  // gshard: all | threshold | random
   double second_expert_threshold = 0.2;
   double threshold = 0.4, entropy_weight = 1e-4;  // top_p
+  double target_experts = 0;                      // top_p: steers the threshold; 0: fixed
   double capacity_factor = 0;                     // 0: dropless
   std::string capacity_formula = "tokens_k", capacity_rounding = "ceil";
   int64_t capacity_min = 1;
@@ -60,6 +69,8 @@ struct MoeConfig {
 /// 1, gshard 2, dense all). Where tokens differ (expert_choice, relu), the number aimed at; top_p
 /// counts top_k.
 int64_t experts_per_token(const MoeConfig& config);
+/// Outputs of the router's gate: experts and those that compute next to nothing.
+int64_t router_outputs(const MoeConfig& config);
 /// [out, in] of the router's own matrices (1 by 1: a number): none for hash and random.
 std::vector<std::array<int64_t, 2>> router_matrices(const MoeConfig& config, int64_t d_model);
 
@@ -92,6 +103,24 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
   bool is_gated() const;  // swiglu, geglu, reglu
 };
+
+/// A feed-forward network: gated (swiglu ...), plain (gelu, relu ...), or "linear", one [D, D]
+/// matrix whatever d_ff is.
+struct FeedForwardShape {
+  int64_t d_ff = 0;  // 0: there is none
+  std::string activation;
+  bool bias = false;
+
+  bool is_linear() const { return activation == "linear"; }
+  bool is_gated() const {
+    return activation == "swiglu" || activation == "geglu" || activation == "reglu";
+  }
+  /// [out, in] of its matrices.
+  std::vector<std::array<int64_t, 2>> matrices(int64_t d_model) const;
+};
+FeedForwardShape dense_shape(const ModelConfig& config);
+FeedForwardShape expert_shape(const ModelConfig& config);
+FeedForwardShape shared_expert_shape(const ModelConfig& config);
 
 /// What one block is made of.
 struct LayerConfig {

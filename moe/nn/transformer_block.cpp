@@ -16,7 +16,7 @@ TransformerBlock::TransformerBlock(const ModelConfig& model, const LayerConfig& 
   if (layer.moe)
     moe_layer = std::make_unique<MoeLayer>(model, dtype);
   else
-    dense = FeedForward(model, model.d_ff, dtype);
+    dense = FeedForward(dense_shape(model), model.d_model, dtype);
   if (model.layer_scale > 0) {
     attention_scale_D = Var(Tensor::zeros({model.d_model}, dtype), true);
     ffn_scale_D = Var(Tensor::zeros({model.d_model}, dtype), true);

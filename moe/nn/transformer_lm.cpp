@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/transformer_lm.h"
 
+#include "moe/nn/moe/aux_loss.h"
 #include "moe/ops/dropout.h"
 #include "moe/ops/elementwise.h"
 #include "moe/ops/embedding.h"
@@ -30,6 +31,23 @@ TransformerLM::TransformerLM(const ModelConfig& config, DType dtype)
   }
   for (const LayerConfig& layer : layers_) blocks_.emplace_back(c, layer, shared_, dtype);
 }
+
+namespace {
+
+// transformers' balance loss: rows of all layers in one pool. Reported by the last of them.
+void add_pooled_loss(LmOutput& out, const ForwardContext& ctx, double weight) {
+  std::vector<Var> logits;
+  std::vector<int64_t> counts_E(out.moe_layers[0].stats.counts_E.size(), 0);
+  for (const LayerReport& layer : out.moe_layers) {
+    logits.push_back(layer.router_logits_TE);
+    for (size_t e = 0; e < counts_E.size(); ++e) counts_E[e] += layer.stats.counts_E[e];
+  }
+  const Var loss = ops::scale(pooled_balance_loss(logits, counts_E, ctx), weight);
+  out.moe_layers.back().stats.balance_loss += loss.value().data<double>()[0];
+  out.aux_loss = ops::add(out.aux_loss, loss);
+}
+
+}  // namespace
 
 LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residuals) const {
   for (const int32_t p : ctx.positions_T.data<int32_t>())
@@ -66,6 +84,8 @@ LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residual
                               .picks = std::move(y.picks),
                               .router_logits_TE = y.router_logits_TE});
   }
+  if (config_.has_moe && config_.moe.balance_loss == "hf" && !out.moe_layers.empty())
+    add_pooled_loss(out, ctx, config_.moe.aux_loss_weight);
   out.hidden_TD = final_norm_(x_TD);
   return out;
 }

@@ -59,18 +59,21 @@ RunConfig shape_config(const std::string& shape, const std::vector<std::string>&
 double active_matrix_parameters(const ModelConfig& c) {
   const double D = double(c.d_model), A = double(c.head_dim);
   double sum = D * double(c.vocab_size);  // the head; a token's own embedding row is no product
-  const double ffn = c.is_gated() ? 3 : 2;
+  const auto network = [&](const FeedForwardShape& shape) {
+    double n = 0;
+    for (const auto& [out, in] : shape.matrices(c.d_model)) n += double(out * in);
+    return n;
+  };
   for (const LayerConfig& layer : resolve_layers(c)) {
     sum += D * A * double(2 * c.n_heads + 2 * c.n_kv_heads);
     if (!layer.moe) {
-      sum += ffn * D * double(c.d_ff);
+      sum += network(dense_shape(c));
       continue;
     }
     const MoeConfig& m = c.moe;
-    const double shared = double(m.shared_d_ff > 0 ? m.shared_d_ff : m.n_shared_experts * m.d_ff);
     for (const auto& [out, in] : router_matrices(m, c.d_model)) sum += double(out * in);
-    sum += (m.shared_gate ? D : 0) +
-           ffn * D * (double(std::min(experts_per_token(m), m.n_experts) * m.d_ff) + shared);
+    sum += (m.shared_gate ? D : 0) + network(shared_expert_shape(c)) +
+           double(std::min(experts_per_token(m), m.n_experts)) * network(expert_shape(c));
   }
   return sum;
 }

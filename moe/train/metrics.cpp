@@ -90,6 +90,18 @@ JsonObject metrics_object(const StepResult& s, double tokens_per_second,
                   {"lr", s.lr},
                   {"tokens", s.tokens},
                   {"tokens_per_second", tokens_per_second}};
+  if (!s.expert_norms.empty()) {
+    JsonArray layers;
+    for (const std::vector<double>& norms : s.expert_norms)
+      layers.push_back(JsonArray(norms.begin(), norms.end()));
+    o["expert_grad_norms"] = layers;
+  }
+  if (!s.revived.empty()) {
+    JsonArray revived;
+    for (const RevivedExpert& r : s.revived)
+      revived.push_back(JsonObject{{"layer", r.layer}, {"expert", r.expert}, {"from", r.from}});
+    o["revived_experts"] = revived;
+  }
   if (evaluation) o["val_loss"] = evaluation->loss;
   JsonArray experts;
   for (const LayerLoad& layer : s.experts) {
@@ -193,6 +205,10 @@ void MetricsLog::add(const JsonObject& m, double unix_seconds) {
     val_steps_.push_back(double(step));
     val_losses_.push_back(val->as_double());
   }
+  for (const char* key : {"max_violation", "load_cv", "load_entropy", "router_entropy",
+                          "dead_experts", "dropped", "drop_rate"})
+    if (const Json* value = m.if_contains(key))
+      events_->scalar(str("experts/", key), value->to_number<float>(), step, unix_seconds);
   const JsonArray& experts = m.at("experts").as_array();
   for (size_t layer = 0; layer < experts.size(); ++layer) {
     // Utilisation ratio: load / (1 / E), 1 is fair, 0 is dead.

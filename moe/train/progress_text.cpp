@@ -47,6 +47,12 @@ std::string progress_text(const TrainingProgress& p, int columns) {
   rest += str(" ", rate_text(p.tokens_per_second), " tok/s ETA ", short_time(p.seconds_left));
   if (p.balance) rest += fmt::format(" bal {:.2f}", *p.balance);
   rest += " " + short_bytes(p.memory_bytes);
+  const auto add_if_it_fits = [&](const std::string& text) {
+    if (int(str("step ", p.step).size() + rest.size() + text.size()) + 1 <= columns - 3)
+      rest += text;
+  };
+  if (p.dead_experts > 0) add_if_it_fits(str(" dead ", p.dead_experts));
+  if (p.drop_rate > 0) add_if_it_fits(fmt::format(" drop {:.1f}%", 100 * p.drop_rate));
 
   std::string step = str("step ", p.step);
   const auto left = [&] { return columns - int(step.size() + rest.size()) - 1; };

@@ -223,6 +223,13 @@ void Run::prepare_model() {
                   ExitCode::usage);
     log_warning(why);
   }
+  const MoeConfig& moe = config_.model.moe;
+  if (config_.model.has_moe && moe.router == "top_k" && moe.top_k == 1 &&
+      (moe.norm_topk_prob || moe.softmax == "after_topk"))
+    log_warning(
+        "model.moe.top_k=1 with probabilities over their sum: every weight is 1, so the router "
+        "gets no gradient from the task; set model.moe.norm_topk_prob=false, or "
+        "model.moe.router=switch");
   if (!from_.path.empty())
     load_weights(*model_, from_.path);
   else if (!config_.model.init_from.empty())
@@ -274,11 +281,18 @@ void Run::show(const StepResult& s, double tokens_per_second, bool last) {
                      .loss = s.lm_loss,
                      .val_loss = {},
                      .balance = {},
+                     .dead_experts = 0,
+                     .drop_rate = 0,
                      .tokens_per_second = tokens_per_second,
                      .memory_bytes = resident_bytes()};
   if (done > 0) p.seconds_left = (elapsed() - earlier_seconds_) * (1 - p.done) / done;
   if (result_.evaluation) p.val_loss = result_.evaluation->loss;
-  if (!s.experts.empty()) p.balance = expert_balance(s.experts);
+  if (!s.experts.empty()) {
+    const LoadSummary load = summarize_load(s.experts);
+    p.balance = load.entropy;
+    p.dead_experts = load.dead;
+    p.drop_rate = load.drop_rate;
+  }
   progress_.update(progress_text(p, is_terminal(2) ? terminal_width(2) - 1 : kPlainColumns),
                    last || s.step == 1);
 }

@@ -108,6 +108,16 @@ void bind_run_keys(ConfigTable& t, RunConfig& c) {
   t.integer("train.keep", r.keep, 1, 1 << 20, "checkpoints that are kept");
   t.integer("train.seed", r.seed, 0, int64_t{1} << 62,
             "seed of initialisation, data order and dropout");
+  t.string("train.freeze", r.freeze,
+           "what is not trained: router, experts, or patterns of tensor names such as "
+           "*.experts.3.*, by commas");
+  t.number("train.expert_grad_clip", r.expert_grad_clip, 0, 1e9,
+           "largest gradient norm of one expert, before the global one; 0: no clipping");
+  t.boolean("train.log_expert_norms", r.log_expert_norms,
+            "gradient norm of each expert in metrics.jsonl");
+  t.integer("train.dead_expert_steps", r.dead_expert_steps, 0, kMany,
+            "an expert with less than 1 % of its even share for so many steps in a row takes the "
+            "weights of the layer's busiest one; 0: never");
   t.integer("train.threads", r.threads, 0, 1024, "threads; 0: all CPUs; no number changes with it");
 }
 

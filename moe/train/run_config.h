@@ -22,6 +22,10 @@ struct TrainConfig {
   int64_t keep = 3;
   int64_t seed = 1;
   int64_t threads = 0;  // 0: all CPUs
+  std::string freeze;   // "router", "experts", patterns of tensor names
+  double expert_grad_clip = 0;
+  bool log_expert_norms = false;
+  int64_t dead_expert_steps = 0;
 };
 
 struct RunConfig {

@@ -66,7 +66,13 @@ Trainer::Trainer(const RunConfig& config, const Dataset& dataset, TransformerLM&
                               .seq_len = config.data.seq_len,
                               .seed = uint64_t(config.train.seed),
                               .shuffled = config.data.order == "shuffled"}),
-      optimizer_(make_optimizer(config.optim, parameters_)) {
+      optimizer_(make_optimizer(config.optim, parameters_)),
+      care_({.freeze = config.train.freeze,
+             .expert_grad_clip = config.train.expert_grad_clip,
+             .log_expert_norms = config.train.log_expert_norms,
+             .dead_expert_steps = config.train.dead_expert_steps,
+             .seed = uint64_t(config.train.seed)},
+            parameters_, model.buffers()) {
   if (config.optim.ema > 0)
     average_ = std::make_unique<WeightAverage>(config.optim.ema, parameters_);
 }
@@ -103,6 +109,11 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
     ForwardContext ctx = make_context(batch);
     ctx.training = true;
     ctx.rng = {.seed = uint64_t(config_.train.seed), .step = uint64_t(steps_done_)};
+    if (config_.model.has_moe && config_.model.moe.balance_loss == "switch_global") {
+      auto counts = std::make_shared<std::map<int, std::vector<int64_t>>>();
+      for (const LayerLoad& load : result.experts) (*counts)[load.layer] = load.stats.counts_E;
+      ctx.step_counts = std::move(counts);
+    }
     const LmOutput out = model_(ctx);
     const Var lm_loss = ops::cross_entropy(model_.logits(out.hidden_TD), targets_of(batch),
                                            result.tokens, &running);
@@ -121,14 +132,21 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
   result.loss = result.lm_loss + result.aux_loss + result.z_loss;
   const double optimizer_start = real_clock().monotonic_seconds();
   add_l1_gradient(parameters_, config_.optim.l1);
+  result.expert_norms = care_.prepare_gradients();
   result.grad_norm = gradient_norm(parameters_);
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
     fail_diverged(str("the loss is ", number_text(result.loss), " and the gradient norm ",
                       number_text(result.grad_norm)));
   optimizer_->step(result.lr, clip_factor(result.grad_norm, config_.optim.grad_clip));
+  care_.restore_frozen();
   std::vector<RouterTotals> totals;
-  for (const LayerLoad& load : result.experts) totals.push_back(load.stats);
-  model_.after_step(totals);
+  std::vector<std::pair<int, const RouterStats*>> loads;
+  for (const LayerLoad& load : result.experts) {
+    totals.push_back(load.stats);
+    loads.emplace_back(load.layer, &load.stats);
+  }
+  if (!care_.freezes_router()) model_.after_step(totals);
+  result.revived = care_.revive(loads, result.step, all_slots());
   steps_done_ += 1;
   tokens_done_ += result.tokens;
   if (average_) average_->update(steps_done_);
@@ -233,11 +251,9 @@ std::vector<TensorSource> Trainer::state_tensors() const {
 }
 
 JsonObject Trainer::state_json() const {
-  return {{"steps_done", steps_done_},
-          {"tokens_done", tokens_done_},
-          {"optimizer", config_.optim.name},
-          {"averaged_weights", average_ != nullptr},
-          {"optimizer_steps", optimizer_->steps_done()}};
+  return {{"steps_done", steps_done_},          {"tokens_done", tokens_done_},
+          {"optimizer", config_.optim.name},    {"averaged_weights", average_ != nullptr},
+          {"idle_expert_steps", care_.state()}, {"optimizer_steps", optimizer_->steps_done()}};
 }
 
 void Trainer::load_state(const std::string& folder) {
@@ -257,6 +273,8 @@ void Trainer::load_state(const std::string& folder) {
             ", or start a new run with model.init_from");
   steps_done_ = state.integer("steps_done");
   tokens_done_ = state.integer("tokens_done");
+  if (const Json* idle = json.get_object().if_contains("idle_expert_steps"))
+    care_.load_state(*idle);
   MOE_CHECK(steps_done_ >= 0 && tokens_done_ >= 0, what, ": negative counts");
   optimizer_->set_steps_done(state.integer("optimizer_steps"));
   const SafetensorsFile file(join_path(folder, kStateFile));

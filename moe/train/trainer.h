@@ -14,6 +14,7 @@
 #include "moe/nn/transformer_lm.h"
 #include "moe/optim/ema.h"
 #include "moe/optim/optimizer.h"
+#include "moe/train/expert_care.h"
 #include "moe/train/run_config.h"
 
 namespace moe {
@@ -31,6 +32,8 @@ struct StepResult {
   double optimizer_seconds = 0;    // of the step: norm of the gradient, clipping, update, averages
   int64_t tokens = 0;              // trained in this step
   std::vector<LayerLoad> experts;  // summed over micro-batches
+  std::vector<std::vector<double>> expert_norms;  // of gradients, [MoE layer][expert], if measured
+  std::vector<RevivedExpert> revived;
 };
 
 struct EvalResult {
@@ -104,7 +107,8 @@ class Trainer {
   Loader loader_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<WeightAverage> average_;  // null: none
-  bool is_averaged_ = false;                // the model holds the averaged weights now
+  ExpertCare care_;
+  bool is_averaged_ = false;  // the model holds the averaged weights now
   int64_t steps_done_ = 0, tokens_done_ = 0;
 };
 

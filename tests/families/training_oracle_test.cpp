@@ -4,6 +4,7 @@
 #include <map>
 
 #include "moe/base/fs.h"
+#include "moe/ops/elementwise.h"
 #include "moe/optim/grad_norm.h"
 #include "moe/optim/optimizer.h"
 
@@ -80,6 +81,35 @@ INSTANTIATE_TEST_SUITE_P(Families, GradientOracle,
                            return str(test.param.name,
                                       test.param.dtype == DType::f64 ? "_float64" : "_float32");
                          });
+
+// The loss with 0.02 times transformers' balance loss, over the rows of both layers in one pool.
+TEST(GradientOracle, BalanceLossOverAllLayers) {
+  const Json golden = golden_json("mixtral", "grads_with_aux_loss.json");
+  ModelFolder folder = load_model_folder(golden_folder("mixtral"), DType::f64);
+  ModelConfig config = folder.model->config();
+  config.moe.balance_loss = "hf";
+  config.moe.aux_loss_weight = golden.at("router_aux_loss_coef").to_number<double>();
+  config.moe.z_loss_weight = 0;
+  auto model = std::make_unique<TransformerLM>(config, DType::f64);
+  const std::vector<Parameter> from = folder.model->parameters(), to = model->parameters();
+  for (size_t i = 0; i < from.size(); ++i)
+    std::memcpy(to[i].var.value().raw(), from[i].var.value().raw(),
+                size_t(from[i].var.value().stored_bytes()));
+  folder.model = std::move(model);
+  const std::vector<std::vector<int32_t>> sequences = {Oracle("mixtral").input_ids[0]};
+  {
+    Tape tape;
+    const LmOutput out = (*folder.model)(pack_sequences(sequences));
+    EXPECT_NEAR(out.aux_loss.value().data<double>()[0],
+                0.02 * golden.at("aux_loss").to_number<double>(), 1e-12);
+    const Var loss = ops::add(next_token_loss(*folder.model, out, sequences), out.aux_loss);
+    EXPECT_NEAR(loss.value().data<double>()[0], golden.at("loss").to_number<double>(), 1e-12);
+    tape.backward(loss);
+  }
+  add_up_uses(folder.model->parameters());
+  for (const auto& [tensor, gradient] : gradient_tensors(folder))
+    expect_digest(golden.at("gradients").as_object(), tensor, gradient, 1e-11);
+}
 
 struct TrainCase {
   const char* name;

@@ -137,6 +137,18 @@ TEST(CountParameters, AgreesWithTheModules) {
     c.moe.router = "longcat";
     c.moe.n_identity_experts = 3;
   });
+  add(moe, [](ModelConfig& c) {
+    c.moe.router = "moe_pp";
+    c.moe.n_identity_experts = c.moe.n_zero_experts = 1;
+    c.moe.n_constant_experts = 2;
+  });
+  for (const char* kind : {"linear", "mlp_relu", "mlp_gelu", "swiglu"})
+    add(moe, [&](ModelConfig& c) {
+      c.activation = "geglu";
+      c.moe.expert = kind;
+      c.moe.expert_bias = true;
+      c.moe.n_shared_experts = 2;
+    });
   for (const char* router : {"sigmoid_bias", "expert_choice"})
     add(moe, [&](ModelConfig& c) { c.moe.router = router; });
   for (size_t i = 0; i < configs.size(); ++i) {

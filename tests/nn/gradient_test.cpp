@@ -197,6 +197,34 @@ TEST(ModelGradient, IdentityExperts) {
   check_gradients(c);
 }
 
+// The second MoE layer hears of the first one's logits.
+TEST(ModelGradient, LightExpertsOfMoePlusPlus) {
+  ModelConfig c = tiny_moe("moe_pp");
+  c.moe.n_constant_experts = 2;
+  c.moe.n_identity_experts = 1;
+  c.moe.n_zero_experts = 1;
+  c.moe.top_k = 4;
+  check_gradients(c);
+}
+
+TEST(ModelGradient, EveryKindOfExpert) {
+  for (const char* kind : {"linear", "mlp_relu", "mlp_gelu", "swiglu"})
+    for (const bool bias : {false, true}) {
+      SCOPED_TRACE(std::string(kind) + (bias ? " with biases" : ""));
+      ModelConfig c = tiny_moe("top_k");
+      c.moe.expert = kind;
+      c.moe.expert_bias = bias;
+      c.moe.n_shared_experts = bias;
+      check_gradients(c);
+    }
+}
+
+TEST(ModelGradient, BalanceLossOverAllLayers) {
+  ModelConfig c = tiny_moe("top_k");
+  c.moe.balance_loss = "hf";
+  check_gradients(c);
+}
+
 TEST(ModelGradient, ExpertsWithBiasesAndPlainFeedForward) {
   ModelConfig c = tiny_moe("top_k");
   c.bias = true;

@@ -258,5 +258,72 @@ TEST(ExpertChoiceRouter, ATokenThatNobodyTakesGetsZeros) {
   for (const double v : y.rows(1, 2).data<double>()) EXPECT_EQ(v, 0);
 }
 
+// a_0 x + a_1 v with a = softmax(W_c x), worked out from the parameters.
+TEST(MoePlusPlusRouter, ConstantExpertsMixTheTokenWithAVector) {
+  MoeConfig c = config("moe_pp", 2, 2);
+  c.n_constant_experts = c.n_zero_experts = 1;
+  const auto router = make_router(c, 4, DType::f64);
+  const Tensor gate = matrix({{0, 0, 0, 1}, {0, 0, 0, 0}, {0, 0, 9, 0}, {0, 8, 0, 0}}),
+               mix = matrix({{.5, 0, 1, 0}, {0, 1, 0, -2}}), v = matrix({{1}, {-2}, {3}, {.5}});
+  for (const Parameter& p : testing::parameters_of(*router)) {
+    const std::string& name = p.pieces[0].name;
+    write_piece(p.var.value(), p.pieces[0],
+                ends_with(name, "constant_experts.0.gate.weight")     ? mix
+                : ends_with(name, "constant_experts.0.vector.weight") ? v
+                : ends_with(name, "gate_residual.weight") ? Tensor::zeros({4, 4}, DType::f64)
+                                                          : gate);
+  }
+  // The constant expert, 2, wins, then the zero expert, 3, whose weight goes to the other.
+  const Tensor x = matrix({{1, 2, 3, -1}});
+  const Routing r = router->route(Var(x), context({1}));
+  ASSERT_EQ(r.picks.size(), 2u);
+  EXPECT_EQ(r.picks[0].expert, 2);
+  EXPECT_EQ(r.picks[1].expert, 3);
+  const ExpertRows rows = r.dispatch->dispatch(Var(x));
+  EXPECT_EQ(rows.rows_RD().size(0), 0);
+  const Tensor y = r.dispatch->combine(rows.rows_RD(), Var(x)).value();
+  const double z0 = .5 * 1 + 3, z1 = 2 + 2, a0 = 1 / (1 + std::exp(z1 - z0));
+  const double want[4] = {1, -2, 3, .5};
+  for (int64_t d = 0; d < 4; ++d)
+    EXPECT_NEAR(y.view().at<double>(0, d),
+                a0 * x.view().at<double>(0, d) + (1 - a0) * want[size_t(d)], 1e-14);
+}
+
+// Logits of the layer before join through the gating residual.
+TEST(MoePlusPlusRouter, HearsTheLogitsOfTheLayerBefore) {
+  MoeConfig c = config("moe_pp", 3, 1);
+  c.n_zero_experts = 1;
+  c.n_constant_experts = 0;
+  const auto router = identity_router(c);  // gate and residual are the identity
+  ForwardContext ctx = context({1});
+  const Tensor x = matrix({{1, 0, 0, 0}});
+  EXPECT_EQ(router->route(Var(x), ctx).picks[0].expert, 0);
+  ctx.previous_router_logits_TE = Var(matrix({{0, 0, 2, 0}}));
+  const Routing r = router->route(Var(x), ctx);
+  EXPECT_EQ(r.picks[0].expert, 2);
+  EXPECT_EQ(r.router_logits_TE.value().view().at<double>(0, 2), 2);
+}
+
+TEST(TopPRouter, TheControllerSteersTheMeanNumberOfExperts) {
+  MoeConfig c = config("top_p", 8, 2);
+  c.threshold = 0.9;
+  c.target_experts = 3;
+  const auto router = identity_router(c);
+  const RngStream rng(3, 0, "top_p");
+  Rows rows(200, std::vector<double>(8));
+  for (size_t t = 0; t < rows.size(); ++t)
+    for (size_t e = 0; e < 8; ++e) rows[t][e] = rng.normal(int64_t(t), int64_t(e));
+  const auto mean = [&] {
+    const Routing r = router->route(Var(matrix(rows)), context({200}));
+    router->after_step(r.stats);
+    return double(r.picks.size()) / 200;
+  };
+  EXPECT_GT(mean(), 4);
+  for (int i = 0; i < 200; ++i) mean();
+  EXPECT_NEAR(mean(), 3, 0.2);
+  ASSERT_EQ(testing::buffers_of(*router).size(), 1u);  // travels with the checkpoint
+  EXPECT_LT(testing::buffers_of(*router)[0].value.data<float>()[0], 0.9f);
+}
+
 }  // namespace
 }  // namespace moe

@@ -41,7 +41,7 @@ inline Tensor matrix(const Rows& rows, DType dtype = DType::f64) {
 
 /// A router of as many outputs as its input has columns, whose logits are its input.
 inline std::unique_ptr<Router> identity_router(const MoeConfig& config, DType dtype = DType::f64) {
-  const int64_t n = config.n_experts + config.n_identity_experts;
+  const int64_t n = router_outputs(config);
   auto router = make_router(config, n, dtype);
   Rows eye(size_t(n), std::vector<double>(size_t(n), 0));
   for (size_t i = 0; i < eye.size(); ++i) eye[i][i] = 1;

@@ -237,7 +237,10 @@ Routing AssignmentRouter::route_scores(const Scores& scores, const ForwardContex
   Picks kept = picks;
   if (capacity_.limits(ctx.training))
     weight_A1 = keep_what_fits(scores, kept, weight_A1, stats, ctx);
-  return {std::make_unique<SparseDispatch>(kept, weight_A1, n_experts_, n_identity_),
+  LightExperts light{.n_constant = n_constant_, .n_identity = n_identity_};
+  if (n_constant_ > 0)
+    light.constant = [this](const Var& x_RD, int64_t j) { return constant_rows(x_RD, j); };
+  return {std::make_unique<SparseDispatch>(kept, weight_A1, n_experts_, std::move(light)),
           std::move(aux),
           scores.logits_TE,
           std::move(stats),
@@ -271,9 +274,9 @@ Var AssignmentRouter::keep_what_fits(const Scores& scores, Picks& picks, const V
 }
 
 GatedRouter::GatedRouter(const MoeConfig& config, const std::string& weight_name, int64_t d_model,
-                         int64_t k, DType dtype, int64_t n_identity, int64_t n_zero)
-    : AssignmentRouter(config, n_identity, n_zero),
-      gate_({weight_name}, {config.n_experts + n_identity + n_zero}, d_model, false, dtype),
+                         int64_t k, DType dtype)
+    : AssignmentRouter(config),
+      gate_({weight_name}, {router_outputs(config)}, d_model, false, dtype),
       k_(k) {
   gate_.role = Role::router;
 }

@@ -10,8 +10,8 @@
 
 namespace moe {
 
-/// Outputs [0, n_experts) are real experts, then identity experts, which return their input, then
-/// zero experts.
+/// Outputs [0, n_experts) are real experts, then constant experts, then identity experts, which
+/// return their input, then zero experts.
 class AssignmentRouter : public Router {
  public:
   Routing route(const Var& x_TD, const ForwardContext& ctx) const final;
@@ -40,17 +40,18 @@ class AssignmentRouter : public Router {
     const Var& weight_A1;
     RouterStats& stats;  // aux_loss fills balance_loss and z_loss
   };
-  explicit AssignmentRouter(const MoeConfig& config, int64_t n_identity = 0, int64_t n_zero = 0)
+  explicit AssignmentRouter(const MoeConfig& config)
       : n_experts_(config.n_experts),
-        n_identity_(n_identity),
-        n_zero_(n_zero),
+        n_identity_(config.n_identity_experts),
+        n_constant_(config.router == "moe_pp" ? config.n_constant_experts : 0),
+        n_outputs_(router_outputs(config)),
         capacity_(config),
         expert_dropout_(config.expert_dropout),
         router_noise_(config.router_noise),
         uniform_start_steps_(config.uniform_start_steps),
         router_warmup_steps_(config.router_warmup_steps),
         picks_per_token_(experts_per_token(config)) {}
-  int64_t n_outputs() const { return n_experts_ + n_identity_ + n_zero_; }
+  int64_t n_outputs() const { return n_outputs_; }
 
   virtual Scores score(const Var& x_TD, const ForwardContext& ctx) const = 0;
   virtual Scores score_logits(const Var& logits_TE) const = 0;
@@ -68,7 +69,10 @@ class AssignmentRouter : public Router {
   virtual void update(const RouterTotals& totals) { (void)totals; }
   virtual void visit_own(const Visitor& v) const = 0;
 
-  int64_t n_experts_, n_identity_, n_zero_;
+  /// What constant expert j makes of rows x.
+  virtual Var constant_rows(const Var& x_RD, int64_t /*j*/) const { return x_RD; }
+
+  int64_t n_experts_, n_identity_, n_constant_, n_outputs_;
 
  private:
   Picks uniform_picks(const ForwardContext& ctx) const;
@@ -86,7 +90,7 @@ class AssignmentRouter : public Router {
 class GatedRouter : public AssignmentRouter {
  protected:
   GatedRouter(const MoeConfig& config, const std::string& weight_name, int64_t d_model, int64_t k,
-              DType dtype, int64_t n_identity = 0, int64_t n_zero = 0);
+              DType dtype);
   void visit_own(const Visitor& v) const override { gate_.visit(v); }
   Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
     return score_logits(disturbed(gate_(x_TD), ctx));

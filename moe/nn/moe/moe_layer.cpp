@@ -22,10 +22,8 @@ MoeConfig with_capacity_tokens(const ModelConfig& c) {
 
 MoeLayer::MoeLayer(const ModelConfig& c, DType dtype)
     : router(make_router(with_capacity_tokens(c), c.d_model, dtype)),
-      experts(c, c.moe.d_ff, dtype, c.moe.n_experts) {
-  if (c.moe.n_shared_experts > 0)
-    shared = FeedForward(
-        c, c.moe.shared_d_ff > 0 ? c.moe.shared_d_ff : c.moe.n_shared_experts * c.moe.d_ff, dtype);
+      experts(expert_shape(c), c.d_model, dtype, c.moe.n_experts) {
+  if (c.moe.n_shared_experts > 0) shared = FeedForward(shared_expert_shape(c), c.d_model, dtype);
   if (c.moe.normalize_expert_outputs) {
     const std::vector<double> ones(size_t(c.d_model), 1);
     ones_D = Var(Tensor::from<double>({c.d_model}, ones).to(dtype));
@@ -37,7 +35,7 @@ MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const
   Routing routing = router->route(x_TD, ctx);
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
   Var y_TD;
-  if (rows.weight_R1 && exchange->is_identity() && !experts.down.bias && !ones_D) {
+  if (rows.weight_R1 && exchange->is_identity() && experts.sums_rows() && !ones_D) {
     y_TD = experts.weighted_sum(x_TD, rows.offsets_E1, rows.token_R, rows.weight_R1);
   } else {
     const Var y_RD = exchange->around(rows, [this](const ExpertRows& r) {

@@ -171,6 +171,16 @@ const std::vector<RouterCase>& router_cases() {
       {"quantile", 0, true, true, kTwoBestOverTheirSum, 0, kLowerExperts},
       {"soft_slots", 0, false, false, {}, 0, {}, 0, true, false, false},
       {"cosine", 0, true, false, kTwoBestOverTheirSum, 47. / 45, kLowerExperts},
+      // Outputs: two experts, a copy, a zero expert, whose weight is 0 before the others are
+      // divided by their sum; tau 3/4 on the last two: 4 ((2 x 9 + 7) / 180 + 3/4 (6 + 2 x 8) /
+      // 180).
+      {"moe_pp",
+       2,
+       true,
+       true,
+       {{0, 3, 0}, {0, 2, 1}, {1, 0, 1}, {1, 3, 0}, {2, 1, 4. / 7}, {2, 0, 3. / 7}},
+       4 * (25 + 0.75 * 22) / 180,
+       kLowerExperts},
   };
   return lines;
 }
@@ -180,6 +190,8 @@ MoeConfig config_of(const RouterCase& line) {
   c.router = line.name;
   c.n_experts = 4 - line.n_identity;
   c.n_identity_experts = line.n_identity;
+  if (c.router == "moe_pp") c.n_identity_experts = c.n_zero_experts = line.n_identity / 2;
+  c.n_constant_experts = 0;
   c.top_k = 2;
   c.routed_scaling_factor = 2;
   c.aux_loss_weight = 0.5;

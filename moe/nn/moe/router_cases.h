@@ -24,7 +24,7 @@ struct RouterCase {
   using Places = std::vector<std::pair<int, int>>;  // (token, expert)
 
   const char* name;
-  int64_t n_identity;        // of the four outputs
+  int64_t n_identity;        // of the four outputs; moe_pp: identity and zero experts
   bool causal, may_starve;   // may_starve: an expert that nobody likes gets no token
   std::vector<Known> picks;  // for kRouterCaseCounts, scaling factor 2
   double balance;            // loss for kRouterCaseCounts; 0: the router has none

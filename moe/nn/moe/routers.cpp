@@ -39,6 +39,7 @@ std::vector<RouterEntry>& table() {
       {"soft_slots", "Puigcerver et al. 2023, arXiv:2308.00951", make_soft_slots_router,
        "by construction", true},
       {"cosine", "Chi et al. 2022, arXiv:2204.09179", make_cosine_router, "loss"},
+      {"moe_pp", "MoE++, Jin et al. 2024, arXiv:2410.07348", make_moe_pp_router, "loss"},
   };
   return entries;
 }

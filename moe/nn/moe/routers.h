@@ -50,6 +50,7 @@ std::unique_ptr<Router> make_hierarchical_router(const MoeConfig& config, int64_
                                                  DType dtype);
 std::unique_ptr<Router> make_soft_slots_router(const MoeConfig& config, int64_t d_model,
                                                DType dtype);
+std::unique_ptr<Router> make_moe_pp_router(const MoeConfig& config, int64_t d_model, DType dtype);
 std::unique_ptr<Router> make_base_router(const MoeConfig& config, int64_t d_model, DType dtype);
 
 /// Expected tokens of each expert had only its own noise been drawn again (Shazeer et al. 2017,

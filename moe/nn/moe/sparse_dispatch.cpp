@@ -8,11 +8,11 @@
 namespace moe {
 
 SparseDispatch::SparseDispatch(const Picks& picks, Var weight_A1, int64_t n_experts,
-                               int64_t n_identity)
+                               LightExperts light)
     : picks_(picks),
       weight_A1_(std::move(weight_A1)),
       n_experts_(n_experts),
-      n_identity_(n_identity) {}
+      light_(std::move(light)) {}
 
 int64_t SparseDispatch::first(int64_t expert) const {
   return std::lower_bound(picks_.begin(), picks_.end(), Pick{int32_t(expert), -1, -1}) -
@@ -40,14 +40,21 @@ ExpertRows SparseDispatch::dispatch(const Var& x_TD) const {
 }
 
 Var SparseDispatch::combine(const Var& y_RD, const Var& x_TD) const {
-  const int64_t with_rows = first(n_experts_), with_value = first(n_experts_ + n_identity_),
-                T = x_TD.size(0);
-  // Identity experts return x itself: its rows follow those of the experts. Zero experts add
-  // nothing and are left out.
-  const Var rows_RD =
-      with_value > with_rows
-          ? ops::concat_rows(y_RD, ops::gather_rows(x_TD, tokens_of(picks_, with_rows, with_value)))
-          : y_RD;
+  const int64_t T = x_TD.size(0);
+  // Rows that cost next to nothing follow those of the experts; zero experts have none.
+  Var rows_RD = y_RD;
+  int64_t expert = n_experts_;
+  const auto append = [&](int64_t n_outputs, auto rows_of) {
+    const int64_t begin = first(expert), end = first(expert + n_outputs);
+    expert += n_outputs;
+    if (begin < end)
+      rows_RD =
+          ops::concat_rows(rows_RD, rows_of(ops::gather_rows(x_TD, tokens_of(picks_, begin, end))));
+  };
+  for (int64_t j = 0; j < light_.n_constant; ++j)
+    append(1, [&](const Var& x_RD) { return light_.constant(x_RD, j); });
+  append(light_.n_identity, [](const Var& x_RD) { return x_RD; });
+  const int64_t with_value = first(expert);
   // Counting sort of the picks by token; picks ascend by expert, so each token's do too.
   Tensor offsets_T1 = Tensor::zeros({T + 1}, DType::i32),
          row_of_N = Tensor::empty({with_value}, DType::i32);

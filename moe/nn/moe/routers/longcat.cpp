@@ -16,7 +16,7 @@ namespace {
 class LongcatRouter final : public SoftmaxRouter {
  public:
   LongcatRouter(const MoeConfig& c, int64_t d_model, DType dtype)
-      : SoftmaxRouter(c, d_model, c.top_k, dtype, c.n_identity_experts),
+      : SoftmaxRouter(c, d_model, c.top_k, dtype),
         bias_O_(Tensor::zeros({c.n_experts + c.n_identity_experts}, DType::f32)),
         scaling_(c.routed_scaling_factor),
         update_rate_(c.bias_update_rate) {}

@@ -9,6 +9,7 @@
 
 #include "moe/nn/model_config.h"
 #include "moe/nn/moe/assignment_router.h"
+#include "moe/nn/moe/aux_loss.h"
 #include "moe/nn/moe/balance_losses.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/ops/activation.h"
@@ -27,8 +28,7 @@ class SigmoidBiasRouter final : public GatedRouter {
         topk_group_(c.topk_group),
         scaling_(c.routed_scaling_factor),
         update_rate_(c.bias_update_rate),
-        aux_loss_weight_(c.aux_loss_weight),
-        z_loss_weight_(c.z_loss_weight) {}
+        loss_(c) {}
 
   // b_e += u sign(mean load - load_e)
   void update(const RouterTotals& totals) override {
@@ -84,18 +84,17 @@ class SigmoidBiasRouter final : public GatedRouter {
                                  token_A, n_tokens),
         scaling_);
   }
-  // A small balance loss beside the bias is usual (DeepSeek-V3: 1e-4, per sequence; here per
-  // micro-batch).
+  // A small balance loss beside the bias is usual (DeepSeek-V3: 1e-4 with
+  // balance_loss=switch_sequence).
   Var aux_loss(const Scores& s, const Chosen& chosen, const ForwardContext& ctx) const override {
-    const Var balance =
-        balance_part(switch_loss(normalize_rows(s.probs_TE), chosen.stats.counts_E, ctx),
-                     aux_loss_weight_, chosen.stats);
-    return ops::add(balance, z_part(s.logits_TE, z_loss_weight_, chosen.stats, ctx));
+    const Var probs_TE = normalize_rows(s.probs_TE);
+    return loss_({s.logits_TE, probs_TE, chosen.picks, chosen.weight_A1, chosen.stats}, ctx);
   }
 
   Tensor bias_E_;  // float32 always
   int64_t n_group_, topk_group_;
-  double scaling_, update_rate_, aux_loss_weight_, z_loss_weight_;
+  double scaling_, update_rate_;
+  AuxLoss loss_;
 };
 
 }  // namespace
