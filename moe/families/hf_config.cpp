@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "moe/base/log.h"
+#include "moe/nn/moe/aux_loss.h"
 
 namespace moe {
 namespace {
@@ -165,12 +166,62 @@ Family::Written write_llama_like(const ModelConfig& m) {
   return {c, ""};
 }
 
+namespace {
+
+// Numbers of a MoE layer's training that no other system's config.json has a key for.
+struct TrainingNumber {
+  const char* key;
+  double MoeConfig::*number;
+};
+struct TrainingInteger {
+  const char* key;
+  int64_t MoeConfig::*integer;
+};
+constexpr TrainingNumber kNumbers[] = {
+    {"aux_loss_weight", &MoeConfig::aux_loss_weight},
+    {"z_loss_weight", &MoeConfig::z_loss_weight},
+    {"router_l2_weight", &MoeConfig::router_l2_weight},
+    {"device_loss_weight", &MoeConfig::device_loss_weight},
+    {"communication_loss_weight", &MoeConfig::communication_loss_weight},
+    {"expert_dropout", &MoeConfig::expert_dropout},
+    {"router_noise", &MoeConfig::router_noise}};
+constexpr TrainingInteger kIntegers[] = {{"n_devices", &MoeConfig::n_devices},
+                                         {"uniform_start_steps", &MoeConfig::uniform_start_steps},
+                                         {"router_warmup_steps", &MoeConfig::router_warmup_steps}};
+
+}  // namespace
+
+double hf_aux_coefficient(const MoeConfig& m) {
+  return m.balance_loss == "hf" ? m.aux_loss_weight : m.aux_loss_weight / double(m.top_k);
+}
+
+JsonObject training_keys(const ModelConfig& m) {
+  JsonObject own = {{"dropout", m.dropout}};
+  if (!m.has_moe) return own;
+  own["balance_loss"] = m.moe.balance_loss;
+  for (const TrainingNumber& n : kNumbers) own[n.key] = m.moe.*n.number;
+  for (const TrainingInteger& n : kIntegers) own[n.key] = m.moe.*n.integer;
+  return own;
+}
+
 void read_training_keys(const JsonReader& c, ModelConfig& m) {
   if (!c.has("moe_cpp")) return;
   const JsonReader own(object_at(c, "moe_cpp"), c.what() + ": moe_cpp");
   m.dropout = own.number_or("dropout", m.dropout);
-  m.moe.aux_loss_weight = own.number_or("aux_loss_weight", m.moe.aux_loss_weight);
-  m.moe.z_loss_weight = own.number_or("z_loss_weight", m.moe.z_loss_weight);
+  m.moe.balance_loss = own.string_or("balance_loss", m.moe.balance_loss);
+  for (const TrainingNumber& n : kNumbers) m.moe.*n.number = own.number_or(n.key, m.moe.*n.number);
+  for (const TrainingInteger& n : kIntegers)
+    m.moe.*n.integer = own.integer_or(n.key, m.moe.*n.integer);
+  const std::vector<std::string>& names = balance_loss_names();
+  MOE_CHECK(std::find(names.begin(), names.end(), m.moe.balance_loss) != names.end(), own.what(),
+            ": balance_loss '", printable(m.moe.balance_loss, 40), "' is none of ",
+            join(names, ", "));
+  for (const TrainingNumber& n : kNumbers)
+    MOE_CHECK(m.moe.*n.number >= 0 && m.moe.*n.number <= 1e6, own.what(), ": ", n.key, " is ",
+              m.moe.*n.number, "; it must lie between 0 and 1e6");
+  for (const TrainingInteger& n : kIntegers)
+    MOE_CHECK(m.moe.*n.integer >= 0, own.what(), ": ", n.key, " is ", m.moe.*n.integer,
+              "; it must not be negative");
 }
 
 std::vector<TensorPlace> hf_places(const ModelConfig& m, const std::string& name) {

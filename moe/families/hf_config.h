@@ -29,6 +29,11 @@ Family::Written write_llama_like(const ModelConfig& config);
 /// Layers for which f holds, as "[0,2]" ("all" when it is every one).
 std::string layer_list(int64_t n_layers, const std::function<bool(int64_t)>& f);
 
+/// transformers' router_aux_loss_coef for the model's balance loss: its form counts each of the k
+/// picks, so its value is k times ours.
+double hf_aux_coefficient(const MoeConfig& config);
+/// What read_training_keys reads.
+JsonObject training_keys(const ModelConfig& model);
 /// Loss weights and dropout: training keys that no family defines our way are kept under "moe_cpp"
 /// so that our own files read back exactly.
 void read_training_keys(const JsonReader& config, ModelConfig& model);

@@ -41,7 +41,7 @@ Family::Written write(const ModelConfig& m) {
   c["intermediate_size"] = m.moe.d_ff;
   c["num_local_experts"] = m.moe.n_experts;
   c["num_experts_per_tok"] = m.moe.top_k;
-  c["router_aux_loss_coef"] = m.moe.aux_loss_weight / double(m.moe.top_k);
+  c["router_aux_loss_coef"] = hf_aux_coefficient(m.moe);
   c["router_jitter_noise"] = 0.0;
   c["output_router_logits"] = false;
   c["sliding_window"] = m.sliding_window > 0 ? Json(m.sliding_window) : Json(nullptr);

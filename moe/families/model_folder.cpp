@@ -4,6 +4,7 @@
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
 #include "moe/base/yaml_tree.h"
+#include "moe/families/hf_config.h"
 #include "moe/families/weights.h"
 #include "moe/io/checkpoint.h"
 #include "moe/io/safetensors_folder.h"
@@ -177,12 +178,7 @@ void write_model_files(const AddFile& add_file, const TransformerLM& model,
   JsonArray eos(eos_ids.begin(), eos_ids.end());
   config["eos_token_id"] = eos.empty() ? Json(nullptr) : eos.size() == 1 ? eos[0] : Json(eos);
   if (&family != &find_family("moe_cpp", "")) {
-    JsonObject own = {{"dropout", m.dropout}};
-    if (m.has_moe) {
-      own["aux_loss_weight"] = m.moe.aux_loss_weight;
-      own["z_loss_weight"] = m.moe.z_loss_weight;
-    }
-    config["moe_cpp"] = own;
+    config["moe_cpp"] = training_keys(m);
   }
   auto add_text = [&](const std::string& name, const std::string& text) {
     add_file(name, [&](const ByteSink& sink) { sink(as_bytes(text)); });

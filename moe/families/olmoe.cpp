@@ -47,7 +47,7 @@ Family::Written write(const ModelConfig& m) {
   c["num_experts"] = m.moe.n_experts;
   c["num_experts_per_tok"] = m.moe.top_k;
   c["norm_topk_prob"] = m.moe.norm_topk_prob;
-  c["router_aux_loss_coef"] = m.moe.aux_loss_weight / double(m.moe.top_k);
+  c["router_aux_loss_coef"] = hf_aux_coefficient(m.moe);
   c["output_router_logits"] = false;
   return w;
 }

@@ -146,7 +146,7 @@ Family::Written write_qwen3_moe(const ModelConfig& m) {
   for (const LayerConfig& layer : resolve_layers(m))
     if (!layer.moe) dense.push_back(layer.index);
   c["mlp_only_layers"] = dense;
-  c["router_aux_loss_coef"] = m.moe.aux_loss_weight / double(m.moe.top_k);
+  c["router_aux_loss_coef"] = hf_aux_coefficient(m.moe);
   c["output_router_logits"] = false;
   return w;
 }

@@ -334,8 +334,8 @@ std::vector<LayerConfig> resolve_layers(const ModelConfig& c) {
               "[config] model.moe.router_l2_weight, device_loss_weight and "
               "communication_loss_weight have no meaning with model.moe.router=",
               m.router);
-    MOE_CHECK(choices % m.n_devices == 0, "[config] model.moe.n_devices is ", m.n_devices,
-              "; it must divide the ", choices, " experts");
+    MOE_CHECK(m.n_devices >= 1 && choices % m.n_devices == 0, "[config] model.moe.n_devices is ",
+              m.n_devices, "; it must divide the ", choices, " experts");
     MOE_CHECK((m.device_loss_weight == 0 && m.communication_loss_weight == 0) || m.n_devices > 1,
               "[config] model.moe.device_loss_weight and communication_loss_weight need "
               "model.moe.n_devices of 2 or more");

@@ -216,6 +216,26 @@ TEST(OwnModels, TheDefaultMixtureOfExpertsIsAQwen3Moe) {
   EXPECT_EQ(family_for(defaults).model_type, std::string("qwen3_moe"));
 }
 
+// Keys of training that a foreign config.json has no words for come back all the same.
+TEST(OwnModels, TheFormOfTheBalanceLossTravelsInEveryFormat) {
+  for (const char* loss : {"switch_sequence", "hf", "cv2"}) {
+    ModelConfig c = small_moe();
+    c.moe.balance_loss = loss;
+    c.moe.router_l2_weight = 0.25;
+    c.moe.n_devices = 5;
+    c.moe.device_loss_weight = 0.5;
+    c.moe.communication_loss_weight = 0.125;
+    c.moe.expert_dropout = 0.1;
+    c.moe.router_noise = 0.2;
+    c.moe.uniform_start_steps = 7;
+    c.moe.router_warmup_steps = 9;
+    EXPECT_EQ(written_as(c), "qwen3_moe");
+    const JsonObject written = family_for(c).write_config(c).config;
+    EXPECT_DOUBLE_EQ(written.at("router_aux_loss_coef").as_double(),
+                     c.moe.aux_loss_weight / (c.moe.balance_loss == "hf" ? 1 : 2));
+  }
+}
+
 TEST(OwnModels, DenseOnesAreQwen3OrLlamaOrGpt2) {
   ModelConfig c = small_dense();
   EXPECT_EQ(written_as(c), "qwen3");
@@ -262,6 +282,21 @@ TEST(OwnModels, WhatNoFamilyExpressesIsWrittenAsMoeCppAndReadsBackEqual) {
     c.moe.router = "longcat";
     c.moe.n_identity_experts = 3;
   });
+  add(small_moe(), [](ModelConfig& c) {
+    c.moe.router = "moe_pp";
+    c.moe.n_identity_experts = 1;
+    c.moe.zero_computation_weight = 0.5;
+  });
+  add(small_moe(), [](ModelConfig& c) {
+    c.moe.router = "top_p";
+    c.moe.target_experts = 2;
+  });
+  for (const char* kind : {"linear", "mlp_relu", "mlp_gelu"})
+    add(small_moe(), [&](ModelConfig& c) {
+      c.moe.expert = kind;
+      c.moe.n_shared_experts = 1;
+    });
+  add(small_moe(), [](ModelConfig& c) { c.moe.expert_bias = true; });
   add(small_moe(), [](ModelConfig& c) {
     c.sliding_window = 4;
     c.window_layers = "every:2";
