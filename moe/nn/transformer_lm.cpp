@@ -32,6 +32,12 @@ TransformerLM::TransformerLM(const ModelConfig& config, DType dtype)
   for (const LayerConfig& layer : layers_) blocks_.emplace_back(c, layer, shared_, dtype);
 }
 
+RouterReplay recorded_routes(const LmOutput& output) {
+  RouterReplay out;
+  for (const LayerReport& layer : output.moe_layers) out.picks_of_layer[layer.layer] = layer.picks;
+  return out;
+}
+
 namespace {
 
 // transformers' balance loss: rows of all layers in one pool. Reported by the last of them.

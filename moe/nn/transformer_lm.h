@@ -25,6 +25,10 @@ struct LmOutput {
   std::vector<Tensor> residual_TD;      // the stream entering each block, if asked for
 };
 
+/// The routes of a forward pass, for ForwardContext::replay: recomputation, and reinforcement
+/// learning, where training must route as the rollout did. Weights are computed anew.
+RouterReplay recorded_routes(const LmOutput& output);
+
 class TransformerLM {
  public:
   /// All parameters zero; see nn/init.h. config.vocab_size must be set. Throws Error for a config

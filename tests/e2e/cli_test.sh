@@ -385,4 +385,17 @@ for options in ([], ["--json"]):
     assert sys.argv[2] == "0" or most - few < 4 * os.path.getsize(path) + (1 << 20), (options, few, most, os.path.getsize(path))
 assert json.loads(out)["tensors"][0]["name"] == "empty.00000"
 PY
+# Routers and experts by one word each; care for single experts.
+for word in model.moe.router=moe_pp model.moe.expert=linear model.moe.balance_loss=hf model.moe.router=cosine; do
+  rm -rf word
+  expect_exit 0 "$moe" train run_dir=word $tiny "$word" train.log_expert_norms=true train.dead_expert_steps=2
+  expect_in word/metrics.jsonl '"expert_grad_norms"'
+done
+rm -rf word
+expect_exit 0 "$moe" train run_dir=word $tiny model.moe.top_k=1
+expect_in err "no gradient from the task"
+expect_exit 2 "$moe" train run_dir=none $tiny "train.freeze=*.experts.99.*"
+expect_in err "no tensor is called"
+expect_exit 2 "$moe" train run_dir=none $tiny model.moe.router=base model.moe.balance_loss=cv2
+expect_in err "balance_loss"
 echo "cli: passed"

@@ -7,7 +7,9 @@
 #include <cmath>
 
 #include "moe/base/parallel.h"
+#include "moe/nn/init.h"
 #include "moe/nn/moe/assignment_router.h"
+#include "moe/nn/transformer_lm.h"
 #include "moe/ops/elementwise.h"
 
 #include "router_testing.h"
@@ -158,6 +160,31 @@ TEST(MoeLayer, AnAuxiliaryLossReachesItsOwnRouterOnceOnly) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(once[size_t(i)], 0);
   EXPECT_GT(once[3], 0);
   EXPECT_EQ(backward(2), once);
+}
+
+// After the weights have moved, recorded routes are taken and the weights of the routes are new.
+TEST(RouterReplay, AModelTakesTheRoutesOfAnEarlierPass) {
+  ModelConfig c = config("top_k");
+  c.n_layers = 2;
+  c.n_heads = c.n_kv_heads = 2;
+  c.head_dim = 12;
+  c.max_seq_len = 32;
+  c.vocab_size = 40;
+  const TransformerLM model(c);
+  initialize(model, 3);
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 32; ++i) ids.push_back(i * 7 % 40);
+  ForwardContext ctx = pack_sequences({ids});
+  const LmOutput before = model(ctx);
+  for (const Parameter& p : model.parameters())
+    if (p.role == Role::router)
+      for (float& w : p.var.value().data<float>()) w = -w;
+  const LmOutput moved = model(ctx);
+  EXPECT_NE(moved.moe_layers[0].picks, before.moe_layers[0].picks);
+  ctx.replay = std::make_shared<const RouterReplay>(recorded_routes(before));
+  const LmOutput again = model(ctx);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(again.moe_layers[i].picks, before.moe_layers[i].picks);
+  EXPECT_FALSE(same_bits(again.hidden_TD.value(), before.hidden_TD.value()));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/base/parallel.h"
 #include "moe/nn/moe/routers.h"
 #include "moe/nn/moe/score_ops.h"
 #include "moe/nn/moe/softmax_router.h"
@@ -18,28 +19,46 @@ namespace {
 constexpr double kMaxTau = 4.605170185988091;  // log 100
 constexpr double kTiny = 1e-12;                // smallest length that is divided by
 
+template <class F>
+void with_elements(const Tensor& t, F f) {
+  if (t.dtype() == DType::f64)
+    f(t.data<double>());
+  else
+    f(t.data<float>());
+}
+
 // Rows over their lengths.
 Var unit_rows(const Var& x_TP) {
   const int64_t T = x_TP.size(0), P = x_TP.size(1);
   std::vector<double> length(size_t(T), 0), unit(size_t(T * P));
-  for (int64_t t = 0; t < T; ++t) {
-    for (int64_t p = 0; p < P; ++p) {
-      const double v = score_at(x_TP.value(), t, p);
-      length[size_t(t)] += v * v;
-    }
-    length[size_t(t)] = std::max(std::sqrt(length[size_t(t)]), kTiny);
-    for (int64_t p = 0; p < P; ++p)
-      unit[size_t(t * P + p)] = score_at(x_TP.value(), t, p) / length[size_t(t)];
-  }
+  with_elements(x_TP.value(), [&](auto x) {
+    parallel_for(T, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const auto row = x.subspan(size_t(t * P), size_t(P));
+        double squares = 0;
+        for (const auto v : row) squares += double(v) * double(v);
+        length[size_t(t)] = std::max(std::sqrt(squares), kTiny);
+        for (size_t p = 0; p < row.size(); ++p)
+          unit[size_t(t * P) + p] = double(row[p]) / length[size_t(t)];
+      }
+    });
+  });
   const Tensor y = Tensor::from<double>({T, P}, unit).to(x_TP.dtype());
   return record("unit_rows", y, {x_TP}, [=](const Tensor& dy) {
-    for (int64_t t = 0; t < T; ++t) {
-      double dot = 0;
-      for (int64_t p = 0; p < P; ++p) dot += score_at(dy, t, p) * unit[size_t(t * P + p)];
-      for (int64_t p = 0; p < P; ++p)
-        add_to_score_grad(x_TP, t, p,
-                          (score_at(dy, t, p) - dot * unit[size_t(t * P + p)]) / length[size_t(t)]);
-    }
+    if (!wants_grad(x_TP)) return;
+    with_elements(x_TP.grad(), [&](auto grad) {
+      using Number = std::remove_reference_t<decltype(grad[0])>;
+      const std::span<const Number> up = dy.data<Number>();
+      parallel_for(T, 64, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+          double dot = 0;
+          for (size_t i = size_t(t * P); i < size_t((t + 1) * P); ++i)
+            dot += double(up[i]) * unit[i];
+          for (size_t i = size_t(t * P); i < size_t((t + 1) * P); ++i)
+            grad[i] += Number((double(up[i]) - dot * unit[i]) / length[size_t(t)]);
+        }
+      });
+    });
   });
 }
 
