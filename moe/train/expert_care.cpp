@@ -8,6 +8,7 @@
 #include "moe/base/error.h"
 #include "moe/base/rng.h"
 #include "moe/base/str.h"
+#include "moe/nn/moe/score_ops.h"
 #include "moe/optim/grad_norm.h"
 
 namespace moe {
@@ -27,15 +28,11 @@ int64_t number_after(const std::string& name, const std::string& word) {
 }
 
 void scale_values(const Tensor& t, const std::function<double(int64_t i)>& factor) {
-  const auto scale = [&](auto values) {
+  with_elements(t, [&](auto values) {
     using Number = std::remove_reference_t<decltype(values[0])>;
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = Number(double(values[i]) * factor(int64_t(i)));
-  };
-  if (t.dtype() == DType::f64)
-    scale(t.data<double>());
-  else
-    scale(t.data<float>());
+  });
 }
 
 }  // namespace
@@ -73,7 +70,7 @@ ExpertCare::ExpertCare(const ExpertCareConfig& config, std::vector<Parameter> pa
   }
   for (size_t k = 0; k < patterns.size(); ++k) {
     freezes_router_ = freezes_router_ || patterns[k] == "router";
-    if (!used[k] && patterns[k] != "router")  // hash routers have none
+    if (!used[k] && (patterns[k] != "router" || experts_.empty()))  // hash routers have none
       throw Error(str("[config] train.freeze: no tensor is called '", printable(patterns[k], 60),
                       "'; use router, experts, or a pattern such as *.experts.3.*"),
                   ExitCode::usage);
@@ -111,6 +108,10 @@ std::vector<std::vector<double>> ExpertCare::prepare_gradients() {
   return norms;
 }
 
+bool ExpertCare::is_frozen(const Place& p) const {
+  return std::find(frozen_.begin(), frozen_.end(), p) != frozen_.end();
+}
+
 void ExpertCare::restore_frozen() {
   for (size_t i = 0; i < frozen_values_.size(); ++i)
     write_piece(value(frozen_[i]), piece(frozen_[i]), frozen_values_[i]);
@@ -136,6 +137,9 @@ std::vector<RevivedExpert> ExpertCare::revive(
       const bool dead = double(stats->counts_E[e]) < kDeadShare * total / double(E);
       idle[e] = dead ? idle[e] + 1 : 0;
       if (idle[e] < config_.dead_expert_steps || int64_t(e) == busiest) continue;
+      const std::vector<Place>& places = found->second[e];
+      if (std::any_of(places.begin(), places.end(), [&](const Place& p) { return is_frozen(p); }))
+        continue;
       revived.push_back({layer, int64_t(e), busiest});
       copy_expert(revived.back(), step, slots);
       idle[e] = 0;
@@ -156,18 +160,14 @@ void ExpertCare::copy_expert(const RevivedExpert& r, int64_t step,
   };
   // Added, not multiplied: tokens then prefer one or the other by directions that the row ignored.
   const auto add_noise = [&](const Tensor& row) {
-    const auto add = [&](auto values) {
+    with_elements(row, [&](auto values) {
       using Number = std::remove_reference_t<decltype(values[0])>;
       double squares = 0;
       for (const Number v : values) squares += double(v) * double(v);
       const double deviation = kGateSpread * std::sqrt(squares / double(values.size()));
       for (size_t i = 0; i < values.size(); ++i)
         values[i] += Number(deviation * draws.normal(int64_t(i), tensor));
-    };
-    if (row.dtype() == DType::f64)
-      add(row.data<double>());
-    else
-      add(row.data<float>());
+    });
     ++tensor;
   };
   for (size_t i = 0; i < to.size(); ++i) {
@@ -190,6 +190,7 @@ void ExpertCare::copy_expert(const RevivedExpert& r, int64_t step,
   };
   if (const auto gates = gates_.find(r.layer); gates != gates_.end())
     for (const Place& g : gates->second) {
+      if (is_frozen(g)) continue;
       if (!ends_with(piece(g).name, ".gate.weight") &&
           !ends_with(piece(g).name, ".noise_gate.weight"))
         continue;
@@ -198,6 +199,7 @@ void ExpertCare::copy_expert(const RevivedExpert& r, int64_t step,
       for (const StateSlot& slot : slots)
         if (slot.parameter == g.parameter) copy_row(slot.value, piece(g), false);
     }
+  if (freezes_router_) return;
   const std::string layer = str(".layers.", r.layer, ".");
   for (const Buffer& b : buffers_)
     if (("." + b.name).find(layer) != std::string::npos && b.value.dtype() == DType::f32 &&

@@ -44,7 +44,7 @@ class ExpertCare {
   /// Counts idle steps; an expert that has been idle for too long takes the weights, the optimiser
   /// state and the router's row of its layer's busiest expert. So that the two part, each weight is
   /// multiplied by 1 + N(0, 0.02^2), and the gate's row gets normal draws of a tenth of its root
-  /// mean square. loads: of this step.
+  /// mean square. What is frozen stays as it is. loads: of this step.
   std::vector<RevivedExpert> revive(const std::vector<std::pair<int, const RouterStats*>>& loads,
                                     int64_t step, const std::vector<StateSlot>& slots);
 
@@ -55,9 +55,11 @@ class ExpertCare {
  private:
   struct Place {
     size_t parameter, piece;
+    bool operator==(const Place&) const = default;
   };
   const Piece& piece(const Place& p) const { return parameters_[p.parameter].pieces[p.piece]; }
   const Tensor& value(const Place& p) const { return parameters_[p.parameter].var.value(); }
+  bool is_frozen(const Place& p) const;
   void copy_expert(const RevivedExpert& r, int64_t step, const std::vector<StateSlot>& slots);
 
   ExpertCareConfig config_;

@@ -4,7 +4,6 @@
 // ordinary run takes one combination of each router.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include "moe/base/fs.h"
 #include "moe/eval/parity.h"
@@ -13,24 +12,13 @@
 #include "moe/nn/moe/routers.h"
 #include "moe/train/run.h"
 
+#include "tests/base/temp_folder.h"
+
 namespace moe {
 namespace {
 
 const std::vector<std::string> kKinds = {"linear", "mlp_relu", "mlp_gelu", "swiglu"};
 const std::vector<std::string> kPlacements = {"all", "[1]", "every:2"};
-
-class Folder {
- public:
-  Folder() {
-    std::string name = "/tmp/moe-matrix-XXXXXX";
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() { remove_all(real_fs(), path_); }
-  std::string operator/(const std::string& name) const { return join_path(path_, name); }
-
- private:
-  std::string path_;
-};
 
 struct Combination {
   std::string router, kind;
@@ -82,7 +70,7 @@ std::string weights_of(const std::string& run_dir) {
 
 void check(const Combination& c) {
   SCOPED_TRACE(c.router + " " + c.kind + (c.bias ? " biases " : " ") + c.placement);
-  const Folder folder;
+  const TempFolder folder;
   RunOptions options;
   options.quiet = true;
   const RunConfig whole = config_of(c, folder / "whole"), cut = config_of(c, folder / "cut");

@@ -10,18 +10,10 @@
 #include "moe/optim/grad_norm.h"
 #include "moe/train/trainer.h"
 
+#include "tests/train/square_windows.h"
+
 namespace moe {
 namespace {
-
-class Sequences final : public Windows {
- public:
-  int64_t count() const override { return 1000; }
-  void append(int64_t w, int64_t first_token_index, Batch& batch) const override {
-    std::vector<int32_t> ids;
-    for (int64_t i = 0; i < 33; ++i) ids.push_back(int32_t((w * 31 + i * i) % 50));
-    append_sequence(batch, ids, first_token_index, Batch::kNoSubject);
-  }
-};
 
 struct TinyRun {
   RunConfig config;
@@ -39,7 +31,7 @@ struct TinyRun {
         "optim.schedule=constant"};
     all.insert(all.end(), changes.begin(), changes.end());
     config = read_run_config({.file = "", .overrides = all});
-    data.train = std::make_shared<Sequences>();
+    data.train = std::make_shared<SquareWindows>(32);
     config.model.vocab_size = data.vocab_size = 50;
     model = std::make_unique<TransformerLM>(config.model);
     initialize(*model, 2);
@@ -72,13 +64,19 @@ TEST(ExpertCare, FrozenTensorsDoNotMoveAndTheOthersDo) {
 }
 
 TEST(ExpertCare, APatternThatNamesNothingIsRefused) {
-  try {
-    TinyRun s({"train.freeze=*.experts.9.*"});
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.exit_code(), ExitCode::usage);
-    EXPECT_NE(std::string(e.what()).find("*.experts.9.*"), std::string::npos) << e.what();
-  }
+  const auto refusal = [](const std::vector<std::string>& changes) {
+    try {
+      TinyRun s(changes);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.exit_code(), ExitCode::usage);
+      return std::string(e.what());
+    }
+    return std::string("none");
+  };
+  EXPECT_NE(refusal({"train.freeze=*.experts.9.*"}).find("'*.experts.9.*'"), std::string::npos);
+  EXPECT_NE(refusal({"train.freeze=router", "model.moe.layers=[]"}).find("'router'"),
+            std::string::npos);
+  EXPECT_EQ(refusal({"train.freeze=router", "model.moe.router=hash"}), "none");
 }
 
 TEST(ExpertCare, ClipsEachExpertByItself) {
@@ -184,6 +182,21 @@ TEST(ExpertCare, ARevivedExpertHasTheOthersWeightsAndStateButForALittle) {
       EXPECT_NEAR(std::sqrt(difference / norm), 0.02, 0.005) << name(r.expert);
     }
   }
+}
+
+TEST(ExpertCare, AFrozenExpertIsNotRevivedAndAFrozenRouterKeepsItsRows) {
+  TinyRun s({"train.dead_expert_steps=1", "train.freeze=router,*.experts.2.*",
+             "model.moe.aux_loss_weight=0"});
+  collapse(*s.model);
+  const auto before = s.weights();
+  const StepResult step = s.trainer->step();
+  EXPECT_EQ(step.revived.size(), 4u);  // experts 1 and 3 of two layers
+  for (const RevivedExpert& r : step.revived) EXPECT_NE(r.expert, 2);
+  for (const auto& [name, value] : s.weights())
+    if (name.find(".gate.weight") != std::string::npos ||
+        name.find(".experts.2.") != std::string::npos) {
+      EXPECT_TRUE(same_bits(value, before.at(name))) << name;
+    }
 }
 
 }  // namespace

@@ -8,19 +8,10 @@
 #include "moe/tensor/tensor.h"
 #include "moe/train/trainer.h"
 
+#include "tests/train/square_windows.h"
+
 namespace moe {
 namespace {
-
-// Windows of one length: with another number of tokens a step may need a block of another size.
-class SameLength final : public Windows {
- public:
-  int64_t count() const override { return 1000; }
-  void append(int64_t w, int64_t first_token_index, Batch& batch) const override {
-    std::vector<int32_t> ids;
-    for (int64_t i = 0; i < 65; ++i) ids.push_back(int32_t((w * 31 + i * i) % 50));
-    append_sequence(batch, ids, first_token_index, Batch::kNoSubject);
-  }
-};
 
 TEST(WarmStep, AsksTheSystemForNoStorage) {
   set_threads(1);  // how many blocks Muon's matrices need at once depends on which threads meet
@@ -34,7 +25,7 @@ TEST(WarmStep, AsksTheSystemForNoStorage) {
                        "train.batch_size=4", "train.grad_accum=2", "optim.ema=0.9",
                        std::string("optim.name=") + optimizer}});
     Dataset data;
-    data.train = std::make_shared<SameLength>();
+    data.train = std::make_shared<SquareWindows>(64);
     config.model.vocab_size = data.vocab_size = 50;
     TransformerLM model(config.model);
     initialize(model, 1);

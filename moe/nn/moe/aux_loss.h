@@ -9,15 +9,17 @@
 
 namespace moe {
 
+// clang-format off
 /// Values of model.moe.balance_loss. With T valid tokens, k picks each, n_e picks of expert e of E,
 /// P_e the mean probability and I_e the sum of combine weights:
-///   switch           E sum (n_e / T k) P_e           Fedus et al. 2021, eq. 4; 1 when balanced
-///   switch_sequence  the same in each sequence, mean weighted by tokens   DeepSeek-V3, eq. 17
-///   switch_global    n_e of all micro-batches of the step so far          Qiu et al. 2025,
-///   2501.11873 hf               E sum (n_e / T) P_e over all layers' rows in one pool; k when
-///   balanced gshard           1/E sum (n_e / T) P_e of first choices               Lepikhin et al.
-///   2020 importance_load  E sum (I_e / sum I) (n_e / T k)  1 when balanced cv2 CV^2(I) + CV^2(n)
-///   Shazeer et al. 2017, without noise; 0
+///   switch           E sum (n_e / T k) P_e; 1 when balanced (Fedus et al. 2021, eq. 4)
+///   switch_sequence  the same in each sequence, mean weighted by tokens (DeepSeek-V3, eq. 17)
+///   switch_global    n_e of all micro-batches of the step so far (Qiu et al. 2025, arXiv:2501.11873)
+///   hf               E sum (n_e / T) P_e over all layers' rows in one pool; k when balanced
+///   gshard           1/E sum (n_e / T) P_e of first choices; 1 / E^2 when balanced (Lepikhin et al. 2020)
+///   importance_load  E sum (I_e / sum I) (n_e / T k); 1 when balanced
+///   cv2              CV^2(I) + CV^2(n); 0 when balanced (Shazeer et al. 2017, without noise)
+// clang-format on
 const std::vector<std::string>& balance_loss_names();
 
 /// Whether the router's loss can be chosen: it has probabilities over experts and no loss that is
@@ -53,7 +55,8 @@ Var balance_product(const Var& probs_TE, const std::vector<int64_t>& counts_E, d
 /// the layers, [T, E] each; counts_E over all of them. valid_T of ctx is that of one layer.
 Var pooled_balance_loss(const std::vector<Var>& logits_TE, const std::vector<int64_t>& counts_E,
                         const ForwardContext& ctx);
-/// sum_a slope... of the combine weights: E sum_e (I_e / sum I) n_e / sum n, and CV^2(I).
+/// E sum_e (I_e / sum I) (n_e / sum n), and CV^2(I), with I_e the sum of expert e's combine
+/// weights; gradient through the weights only.
 Var importance_load_loss(const Var& weight_A1, const Picks& picks,
                          const std::vector<int64_t>& counts_E);
 Var importance_cv2(const Var& weight_A1, const Picks& picks, int64_t n_experts);

@@ -6,15 +6,6 @@
 namespace moe {
 namespace {
 
-// Calls f(span) with the elements in their own type.
-template <class F>
-void with_elements(const Tensor& t, F f) {
-  if (t.dtype() == DType::f64)
-    f(t.data<double>());
-  else
-    f(t.data<float>());
-}
-
 // to[i] += f(i), rounded to the type of `to`.
 template <class F>
 void add_each(const Tensor& to, F f) {

@@ -19,14 +19,6 @@ namespace {
 constexpr double kMaxTau = 4.605170185988091;  // log 100
 constexpr double kTiny = 1e-12;                // smallest length that is divided by
 
-template <class F>
-void with_elements(const Tensor& t, F f) {
-  if (t.dtype() == DType::f64)
-    f(t.data<double>());
-  else
-    f(t.data<float>());
-}
-
 // Rows over their lengths.
 Var unit_rows(const Var& x_TP) {
   const int64_t T = x_TP.size(0), P = x_TP.size(1);

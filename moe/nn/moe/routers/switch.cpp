@@ -4,6 +4,7 @@
 // the router, not the experts, sees x times a draw of U(1 - eps, 1 + eps) (section 2.4).
 #include "moe/base/parallel.h"
 #include "moe/nn/moe/routers.h"
+#include "moe/nn/moe/score_ops.h"
 #include "moe/nn/moe/softmax_router.h"
 #include "moe/ops/elementwise.h"
 
@@ -22,18 +23,14 @@ class SwitchRouter final : public SoftmaxRouter {
     const std::span<const int64_t> index = ctx.token_index_T.data<int64_t>();
     const int64_t T = x_TD.size(0), D = x_TD.size(1);
     const Tensor factor_TD = Tensor::empty({T, D}, x_TD.dtype());
-    const auto draw = [&](auto factors) {
+    with_elements(factor_TD, [&](auto factors) {
       parallel_for(T, 16, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t)
           for (int64_t d = 0; d < D; ++d)
             factors[size_t(t * D + d)] = std::remove_reference_t<decltype(factors[0])>(
                 1 + jitter_ * (2 * draws.uniform(index[size_t(t)], d) - 1));
       });
-    };
-    if (x_TD.dtype() == DType::f64)
-      draw(factor_TD.data<double>());
-    else
-      draw(factor_TD.data<float>());
+    });
     return SoftmaxRouter::score(ops::multiply(x_TD, Var(factor_TD)), ctx);
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
