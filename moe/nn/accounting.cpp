@@ -34,6 +34,11 @@ Size router_size(const ModelConfig& c) {
 
 }  // namespace
 
+double expert_picks(const MoeConfig& m) {
+  const double E = double(m.n_experts);
+  return std::min(double(experts_per_token(m)), E) * E / double(router_outputs(m));
+}
+
 ParameterCount count_parameters(const ModelConfig& c) {
   const double D = double(c.d_model), V = double(c.vocab_size), H = double(c.n_heads),
                G = double(c.n_kv_heads), A = double(c.head_dim);
@@ -71,8 +76,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
   for (const LayerConfig& layer : resolve_layers(c)) {
     const Size dense = block + (layer.moe ? every_token : network(dense_shape(c)));
     total = total + dense + (layer.moe ? expert * E : Size{});
-    active =
-        active + dense + (layer.moe ? expert * std::min(double(experts_per_token(m)), E) : Size{});
+    active = active + dense + (layer.moe ? expert * expert_picks(m) : Size{});
   }
   return {.total = total.numbers,
           .active = active.numbers,
@@ -157,7 +161,7 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
   }
   const MoeConfig& m = c.moe;
   const double R = T * double(std::min(experts_per_token(m), m.n_experts)), E = double(m.n_experts);
-  network(R, expert, E);
+  network(T * expert_picks(m), expert, E);
   b.forward.add(T, D);
   if (!sums_rows) {
     b.feed_forward.add(R, D);  // what combine weighs

@@ -10,14 +10,19 @@
 
 namespace moe {
 
-/// double, because a hostile configuration may describe more than 2^63.
+/// double, because a hostile configuration may describe more than 2^63. A token uses
+/// expert_picks() experts.
 struct ParameterCount {
   double total = 0;
-  double active = 0;     // used by one token: experts_per_token() of n_experts, all else whole
+  double active = 0;     // used by one token: its share of the experts, all else whole
   double embedding = 0;  // token and position tables, part of both
   double stored = 0;     // numbers in memory: total and the pads of the panels
 };
 ParameterCount count_parameters(const ModelConfig& config);
+
+/// The experts that work for one token: experts_per_token(); where the router also has outputs
+/// without weights (longcat, moe_pp), their share of it when every output is as likely.
+double expert_picks(const MoeConfig& config);
 
 struct MemoryPart {
   std::string name;

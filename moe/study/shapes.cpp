@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "moe/nn/accounting.h"
 #include "moe/study/shapes.h"
 
 #include <algorithm>
@@ -73,7 +74,7 @@ double active_matrix_parameters(const ModelConfig& c) {
     const MoeConfig& m = c.moe;
     for (const auto& [out, in] : router_matrices(m, c.d_model)) sum += double(out * in);
     sum += (m.shared_gate ? D : 0) + network(shared_expert_shape(c)) +
-           double(std::min(experts_per_token(m), m.n_experts)) * network(expert_shape(c));
+           expert_picks(m) * network(expert_shape(c));
   }
   return sum;
 }

@@ -157,5 +157,22 @@ TEST(CountParameters, AgreesWithTheModules) {
   }
 }
 
+// Two picks among four experts and four outputs without weights: one expert for a token.
+TEST(CountParameters, OutputsWithoutWeightsTakeTheirShareOfThePicks) {
+  ModelConfig c = qwen3();
+  c.has_moe = true;
+  c.moe.n_experts = 4;
+  c.moe.top_k = 1;
+  c.moe.d_ff = 768;
+  const double one = count_parameters(c).active;
+  c.moe.router = "longcat";
+  c.moe.top_k = 2;
+  EXPECT_EQ(expert_picks(c.moe), 2);
+  c.moe.n_identity_experts = 4;
+  EXPECT_EQ(expert_picks(c.moe), 1);
+  // The router's own matrix has four more rows.
+  EXPECT_EQ(count_parameters(c).active - one, double(4 * c.d_model * c.n_layers));
+}
+
 }  // namespace
 }  // namespace moe
