@@ -40,6 +40,11 @@ constexpr Entry kCommands[] = {
     {"verify", "Check a checkpoint's files, or the exactness of its logits",
      "moe verify runs/first\n  moe verify runs/first --parity --json", moe::add_verify},
     {"diff", "Compare two model folders tensor by tensor", "moe diff A B", moe::add_diff},
+    {"tokenizer", "Train, import, apply and compare tokenizers",
+     "moe tokenizer encode --tokenizer tokenizer.json --file text.txt --count\n  moe tokenizer "
+     "inspect --tokenizer gpt2.tiktoken\n  moe tokenizer convert --tokenizer tokenizer.model --out "
+     "folder",
+     moe::add_tokenizer},
     {"data", "Samples of the built-in corpus",
      "moe data generate --subject arithmetic -n 3 --seed 7", moe::add_data},
     {"bench", "How fast a model trains, decodes and reads prompts on this machine",

@@ -265,7 +265,7 @@ void run_pass(boost::json::basic_parser<Handler>& parser, std::string_view text,
 
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& what) {
+Json parse_json(std::string_view text, const std::string& what, uint64_t memory_per_byte) {
   if (const size_t bad = first_invalid_utf8(text); bad != std::string_view::npos)
     throw Error(str(what, ": ", place(text, bad), ": not valid UTF-8"));
   // n_children_ counts in 32 bits; no file of ours comes near.
@@ -273,7 +273,7 @@ Json parse_json(std::string_view text, const std::string& what) {
             " bytes of JSON, more than the 4 GiB that are read");
   boost::json::parse_options options;
   options.max_depth = kMaxDepth;
-  const uint64_t max_bytes = 4 * text.size() + (uint64_t{1} << 20);
+  const uint64_t max_bytes = memory_per_byte * text.size() + (uint64_t{1} << 20);
   boost::json::basic_parser<Measure> measure(options, max_bytes);
   run_pass(measure, text, what);
   boost::json::basic_parser<Build> build(options, measure.handler().n_children());

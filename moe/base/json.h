@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // JSON (Boost.JSON) with the rules that foreign files need: duplicate keys refused, depth at most
-// 64, memory bounded by 4x the text + 1 MiB, errors that name file, line and column.
+// 64, memory bounded by a multiple of the text (4x unless the caller expects more) + 1 MiB, errors
+// that name file, line and column.
 #pragma once
 
 #include <boost/json.hpp>
@@ -15,7 +16,7 @@ using JsonArray = boost::json::array;
 
 /// what: how errors call the source, e.g. "[config.json] path". Throws Error; trailing non-space
 /// text is an error.
-Json parse_json(std::string_view text, const std::string& what);
+Json parse_json(std::string_view text, const std::string& what, uint64_t memory_per_byte = 4);
 /// Reads and parses a file.
 Json read_json(const std::string& path, const std::string& what);
 

@@ -6,7 +6,7 @@
 #include "moe/data/demo_windows.h"
 #include "moe/data/text_files.h"
 #include "moe/io/token_shards.h"
-#include "moe/text/tokenizer_json.h"
+#include "moe/text/tokenizer_files.h"
 
 namespace moe {
 namespace {
@@ -149,7 +149,7 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name,
   if (name == "char") return make_char_tokenizer(distinct_code_points(char_text));
   MOE_CHECK(exists(name), "[data] tokenizer '", printable(name),
             "' is neither byte nor char, and no such file exists (data.tokenizer)");
-  return read_tokenizer(is_directory(name) ? join_path(name, "tokenizer.json") : name);
+  return read_tokenizer(name);
 }
 
 Dataset open_dataset(const DataConfig& config, uint64_t seed) {

@@ -6,8 +6,8 @@
 #include <functional>
 #include <numeric>
 
+#include "moe/base/utf8.h"
 #include "moe/nn/moe/assignment_router.h"
-#include "moe/text/utf8.h"
 
 namespace moe {
 namespace {

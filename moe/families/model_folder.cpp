@@ -8,6 +8,7 @@
 #include "moe/families/weights.h"
 #include "moe/io/checkpoint.h"
 #include "moe/io/safetensors_folder.h"
+#include "moe/text/tokenizer_files.h"
 #include "moe/text/tokenizer_json.h"
 
 namespace moe {

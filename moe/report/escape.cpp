@@ -3,7 +3,7 @@
 // U+00A0.
 #include "moe/report/escape.h"
 
-#include "moe/report/utf8.h"
+#include "moe/base/utf8.h"
 
 namespace moe {
 
@@ -15,7 +15,7 @@ std::string escape_markup(std::string_view text) {
     const char32_t c = point.value;
     const bool space = c == '\t' || c == '\n' || c == '\r';
     const bool control = (c < 0x20 && !space) || (c >= 0x7f && c < 0xa0);
-    if (!point.valid || control || c == 0xfffe || c == 0xffff)
+    if (point.value == kInvalidByte || control || c == 0xfffe || c == 0xffff)
       out += "\xef\xbf\xbd";
     else if (c == '&')
       out += "&amp;";
@@ -28,8 +28,8 @@ std::string escape_markup(std::string_view text) {
     else if (c == '\'')
       out += "&#39;";
     else
-      out += text.substr(i, point.n_bytes);
-    i += point.n_bytes;
+      out += text.substr(i, point.size);
+    i += point.size;
   }
   return out;
 }

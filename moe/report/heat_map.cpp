@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "moe/base/error.h"
+#include "moe/report/display_width.h"
 #include "moe/report/svg.h"
-#include "moe/report/utf8.h"
 
 namespace moe {
 

@@ -7,8 +7,8 @@
 
 #include "moe/base/error.h"
 #include "moe/report/axis.h"
+#include "moe/report/display_width.h"
 #include "moe/report/svg.h"
-#include "moe/report/utf8.h"
 
 namespace moe {
 namespace {

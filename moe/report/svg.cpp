@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "moe/base/error.h"
+#include "moe/report/display_width.h"
 #include "moe/report/escape.h"
-#include "moe/report/utf8.h"
 
 namespace moe {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "moe/base/error.h"
-#include "moe/report/utf8.h"
+#include "moe/report/display_width.h"
 
 namespace moe {
 namespace {

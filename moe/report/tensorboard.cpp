@@ -16,8 +16,8 @@
 
 #include "moe/base/error.h"
 #include "moe/base/log.h"
+#include "moe/base/utf8.h"
 #include "moe/report/crc32c.h"
-#include "moe/report/utf8.h"
 
 namespace moe {
 namespace {
@@ -98,8 +98,8 @@ std::string valid_utf8(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();) {
     const CodePoint point = code_point_at(text, i);
-    out += point.valid ? text.substr(i, point.n_bytes) : "\xef\xbf\xbd";
-    i += point.n_bytes;
+    out += point.value != kInvalidByte ? text.substr(i, point.size) : "\xef\xbf\xbd";
+    i += point.size;
   }
   return out;
 }

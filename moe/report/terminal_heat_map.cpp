@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 
 #include "moe/base/error.h"
+#include "moe/report/display_width.h"
 #include "moe/report/heat_map.h"
 #include "moe/report/palette.h"
-#include "moe/report/utf8.h"
 
 namespace moe {
 namespace {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "moe/nn/accounting.h"
 #include "moe/study/shapes.h"
 
 #include <algorithm>
 
 #include "moe/base/error.h"
 #include "moe/base/str.h"
+#include "moe/nn/accounting.h"
 
 namespace moe {
 namespace {

@@ -15,14 +15,16 @@ class ByteTokenizer : public Tokenizer {
     for (size_t i = 0; i < bytes_.size(); ++i) bytes_[i] = static_cast<char>(i);
   }
   std::string kind() const override { return "byte"; }
+  bool cuts_at_lines() const override { return true; }
   int64_t vocab_size() const override { return kEndOfTextId + 1; }
   std::optional<TokenId> eos_id() const override { return kEndOfTextId; }
 
-  std::vector<TokenId> encode(std::string_view text) const override {
+  std::vector<TokenId> encode(std::string_view text, SpecialTokens specials) const override {
     std::vector<TokenId> ids;
     ids.reserve(text.size());
     while (!text.empty()) {
-      const size_t special = text.find(kEndOfText);
+      const size_t special =
+          specials == SpecialTokens::parse ? text.find(kEndOfText) : std::string_view::npos;
       for (const char c : text.substr(0, special)) ids.push_back(static_cast<uint8_t>(c));
       if (special == std::string_view::npos) break;
       ids.push_back(kEndOfTextId);

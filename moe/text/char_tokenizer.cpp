@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "moe/base/error.h"
+#include "moe/base/utf8.h"
 #include "moe/text/tokenizer.h"
-#include "moe/text/utf8.h"
 
 namespace moe {
 namespace {
@@ -29,9 +29,10 @@ class CharTokenizer : public Tokenizer {
     }
   }
   std::string kind() const override { return "char"; }
+  bool cuts_at_lines() const override { return true; }
   int64_t vocab_size() const override { return static_cast<int64_t>(bytes_.size()); }
 
-  std::vector<TokenId> encode(std::string_view text) const override {
+  std::vector<TokenId> encode(std::string_view text, SpecialTokens) const override {
     std::vector<TokenId> ids;
     ids.reserve(text.size());
     for (size_t offset = 0; offset < text.size();) {

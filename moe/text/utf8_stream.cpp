@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/text/utf8_stream.h"
 
-#include "moe/text/utf8.h"
+#include "moe/base/utf8.h"
 
 namespace moe {
 namespace {

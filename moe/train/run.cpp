@@ -10,6 +10,7 @@
 #include "moe/io/checkpoint.h"
 #include "moe/nn/accounting.h"
 #include "moe/nn/init.h"
+#include "moe/text/tokenizer_files.h"
 #include "moe/text/tokenizer_json.h"
 #include "moe/train/metrics.h"
 #include "moe/train/progress_text.h"

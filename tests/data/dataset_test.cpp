@@ -10,6 +10,7 @@
 #include "moe/base/fs.h"
 #include "moe/data/loader.h"
 #include "moe/data/text_files.h"
+#include "moe/text/tokenizer_files.h"
 #include "moe/text/tokenizer_json.h"
 
 namespace moe {

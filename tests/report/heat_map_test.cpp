@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "moe/base/error.h"
+#include "moe/report/display_width.h"
 #include "moe/report/palette.h"
-#include "moe/report/utf8.h"
 
 #include "xml_check.h"
 

@@ -8,8 +8,9 @@
 #include <limits>
 
 #include "moe/base/error.h"
+#include "moe/base/utf8.h"
+#include "moe/report/display_width.h"
 #include "moe/report/escape.h"
-#include "moe/report/utf8.h"
 
 #include "xml_check.h"
 
@@ -53,8 +54,8 @@ TEST(Utf8, CodePointsAndTheirSizes) {
   EXPECT_EQ(code_point_at(text, 0).value, 0xe9u);
   EXPECT_EQ(code_point_at(text, 2).value, 0x20acu);
   EXPECT_EQ(code_point_at(text, 5).value, 0x1f600u);
-  EXPECT_EQ(code_point_at(text, 5).n_bytes, 4u);
-  EXPECT_TRUE(code_point_at("\xef\xbf\xbd", 0).valid);  // a real U+FFFD
+  EXPECT_EQ(code_point_at(text, 5).size, 4u);
+  EXPECT_EQ(code_point_at("\xef\xbf\xbd", 0).value, 0xfffdu);  // a real U+FFFD
 }
 
 TEST(Utf8, AgreesWithTheStrictCheckerOnEveryPairAndTripleThatMatters) {
@@ -66,8 +67,8 @@ TEST(Utf8, AgreesWithTheStrictCheckerOnEveryPairAndTripleThatMatters) {
     bool valid = true;
     for (size_t i = 0; i < text.size();) {
       const CodePoint point = code_point_at(text, i);
-      valid = valid && point.valid;
-      i += point.n_bytes;
+      valid = valid && point.value != kInvalidByte;
+      i += point.size;
     }
     ASSERT_EQ(valid, first_invalid_utf8(text) == std::string::npos) << testing::PrintToString(text);
   };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // UTF-8, one code point at a time and as a stream. The examples of ill-formed text are Unicode
 // 15's, section 3.9.
-#include "moe/text/utf8.h"
+#include "moe/base/utf8.h"
 
 #include <gtest/gtest.h>
 

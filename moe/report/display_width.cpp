@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Well-formed sequences as in table 3-7 of the Unicode standard; widths after UAX #11 and the
+// Widths after UAX #11 and the
 // general categories, by the blocks that occur in labels rather than by the whole database.
-#include "moe/report/utf8.h"
+#include "moe/report/display_width.h"
 
 #include <array>
+
+#include "moe/base/utf8.h"
 
 namespace moe {
 namespace {
@@ -49,31 +51,12 @@ int columns(char32_t value) {
 
 }  // namespace
 
-CodePoint code_point_at(std::string_view text, size_t offset) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[offset + i]); };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return {lead, 1, true};
-  const size_t n_bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  // C0, C1 and F5 to FF never start a sequence; 80 to BF only continue one.
-  const CodePoint broken{0xfffd, 1, false};
-  if (lead < 0xc2 || lead > 0xf4 || n_bytes > text.size() - offset) return broken;
-  char32_t value = lead & (0x7fu >> n_bytes);
-  for (size_t i = 1; i < n_bytes; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return broken;
-    value = (value << 6) | (byte(i) & 0x3fu);
-  }
-  constexpr std::array<char32_t, 5> kSmallest{0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = value >= 0xd800 && value <= 0xdfff;
-  if (value < kSmallest[n_bytes] || value > 0x10ffff || surrogate) return broken;
-  return {value, n_bytes, true};
-}
-
 int display_width(std::string_view text) {
   int width = 0;
   for (size_t i = 0; i < text.size();) {
     const CodePoint point = code_point_at(text, i);
     width += columns(point.value);
-    i += point.n_bytes;
+    i += point.size;
   }
   return width;
 }
@@ -84,7 +67,7 @@ std::string shorten(std::string_view text, int max_columns, std::string_view mar
   for (size_t i = 0; i < text.size();) {
     const CodePoint point = code_point_at(text, i);
     width += columns(point.value);
-    i += point.n_bytes;
+    i += point.size;
     if (width < max_columns) keep = i;
     if (width > max_columns) return std::string(text.substr(0, keep)) + std::string(mark);
   }

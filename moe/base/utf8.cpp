@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "moe/text/utf8.h"
+#include "moe/base/utf8.h"
 
 #include <cassert>
 
@@ -36,6 +36,24 @@ Utf8Unit next_utf8(std::string_view text) {
     high = 0xBF;
   }
   return {Utf8State::complete, size, code_point};
+}
+
+CodePoint code_point_at(std::string_view text, size_t position) {
+  const auto first = static_cast<uint8_t>(text[position]);
+  if (first < 0x80) return {first, 1};
+  const Utf8Unit unit = next_utf8(text.substr(position, 4));
+  if (unit.state != Utf8State::complete) return {kInvalidByte, 1};
+  return {unit.code_point, static_cast<uint32_t>(unit.size)};
+}
+
+CodePoint code_point_before(std::string_view text, size_t position) {
+  for (size_t back = 1; back <= 4 && back <= position; ++back) {
+    if ((static_cast<uint8_t>(text[position - back]) & 0xC0) == 0x80) continue;
+    const CodePoint c = code_point_at(text, position - back);
+    if (c.size == back) return c;
+    break;
+  }
+  return {kInvalidByte, 1};
 }
 
 void append_utf8(std::string& out, char32_t c) {

@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: MIT
-// UTF-8 as far as drawing needs it: walk code points without trusting the text, count the columns
-// it takes, cut it.
+// The columns that a text takes, and cutting it to a number of them.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace moe {
-
-struct CodePoint {
-  char32_t value;
-  size_t n_bytes;  // 1 to 4
-  bool valid;  // false: the byte starts no well-formed sequence; value is then U+FFFD and n_bytes 1
-};
-
-/// The code point that starts at offset (< text.size()). Overlong forms and surrogates are not well
-/// formed.
-CodePoint code_point_at(std::string_view text, size_t offset);
 
 /// Columns of a terminal or a monospaced font: 0 for control characters and combining marks, 2 for
 /// East Asian wide characters and emoji, else 1. A broken byte counts 1.

@@ -25,6 +25,17 @@ struct Utf8Unit {
 /// text must not be empty.
 Utf8Unit next_utf8(std::string_view text);
 
+/// What stands for a byte that is not UTF-8.
+inline constexpr char32_t kInvalidByte = 0x110000;
+
+struct CodePoint {
+  char32_t value;  // kInvalidByte: text[position] is not part of well-formed UTF-8
+  uint32_t size;   // bytes, at least 1
+};
+/// The code point that begins at text[position]; position < text.size().
+CodePoint code_point_at(std::string_view text, size_t position);
+/// The code point that ends before text[position]; position > 0.
+CodePoint code_point_before(std::string_view text, size_t position);
 void append_utf8(std::string& out, char32_t code_point);
 
 }  // namespace moe
