@@ -327,6 +327,7 @@ TextMeasure measure(const Tokenizer& tokenizer, std::string_view text) {
 RunCommand add_tokenizer(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.require_subcommand(1);
+  const TokenizerCommand train = add_tokenizer_train(app), compare = add_tokenizer_compare(app);
   const auto add_tokenizer_option = [&](CLI::App* sub) {
     sub->add_option(
            "--tokenizer", o->tokenizer,
@@ -366,6 +367,8 @@ RunCommand add_tokenizer(CLI::App& app) {
   add_tokenizer_option(convert);
   convert->add_option("--out", o->out, "folder, or a .json file")->required();
   return [=] {
+    for (const TokenizerCommand& command : {train, compare})
+      if (command.app->parsed()) return command.run();
     if (encode->parsed()) return run_encode(*o);
     if (decode->parsed()) return run_decode(*o);
     if (inspect->parsed()) return run_inspect(*o);

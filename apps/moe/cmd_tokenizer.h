@@ -2,6 +2,8 @@
 // What the parts of `moe tokenizer` share.
 #pragma once
 
+#include <CLI/CLI.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +26,14 @@ struct TextMeasure {
   double bytes_per_token() const { return tokens ? double(bytes) / double(tokens) : 0; }
   double fertility() const { return words ? double(tokens) / double(words) : 0; }  // tokens a word
 };
+/// A command below `moe tokenizer` and what runs it.
+struct TokenizerCommand {
+  CLI::App* app;
+  std::function<int()> run;
+};
+TokenizerCommand add_tokenizer_train(CLI::App& parent);
+TokenizerCommand add_tokenizer_compare(CLI::App& parent);
+
 TextMeasure measure(const Tokenizer& tokenizer, std::string_view text);
 
 }  // namespace moe

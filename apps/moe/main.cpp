@@ -41,7 +41,10 @@ constexpr Entry kCommands[] = {
      "moe verify runs/first\n  moe verify runs/first --parity --json", moe::add_verify},
     {"diff", "Compare two model folders tensor by tensor", "moe diff A B", moe::add_diff},
     {"tokenizer", "Train, import, apply and compare tokenizers",
-     "moe tokenizer encode --tokenizer tokenizer.json --file text.txt --count\n  moe tokenizer "
+     "moe tokenizer train text.txt --vocab-size 8192 --out tok\n  moe tokenizer encode --tokenizer "
+     "tok "
+     "--file text.txt --count\n  moe tokenizer compare --train text.txt --vocab-sizes "
+     "500,1000,2000\n  moe tokenizer "
      "inspect --tokenizer gpt2.tiktoken\n  moe tokenizer convert --tokenizer tokenizer.model --out "
      "folder",
      moe::add_tokenizer},
