@@ -187,7 +187,10 @@ void write_model_files(const AddFile& add_file, const TransformerLM& model,
   add_text("config.json", to_json_pretty(config));
   add_text("generation_config.json",
            to_json_pretty(JsonObject{{"eos_token_id", config["eos_token_id"]}}));
-  if (tokenizer) add_text("tokenizer.json", tokenizer_to_json(*tokenizer));
+  if (tokenizer) {
+    add_text("tokenizer.json", tokenizer_to_json(*tokenizer));
+    add_text("tokenizer_config.json", tokenizer_config_json(*tokenizer));
+  }
   add_text("README.md", str(front_matter(m, family, card), "\n# ", card.title, "\n\n", card.text));
   write_safetensors_shards(add_file, model_tensors(model, family), {{"format", "pt"}},
                            max_shard_bytes);

@@ -59,6 +59,18 @@ Spelling spelling_of(const Json& decoder, bool& drops_first_space) {
   return Spelling::metaspace;
 }
 
+/// The steps of a decoder, those within a Sequence one by one.
+void collect_steps(const Json& decoder, std::vector<const JsonObject*>& out) {
+  const JsonObject* object = decoder.if_object();
+  if (!object) return;
+  const Json* parts = object->if_contains("decoders");
+  if (!parts || !parts->is_array()) {
+    out.push_back(object);
+    return;
+  }
+  for (const Json& part : parts->as_array()) collect_steps(part, out);
+}
+
 std::string with_spaces(std::string_view text) {
   std::string out;
   for (size_t at; (at = text.find(kMetaspace)) != std::string_view::npos;) {
@@ -199,14 +211,21 @@ class PipelineTokenizer : public Tokenizer {
 
   void collect_bytes() {
     spelling_ = spelling_of(spec_.decoder, drops_first_space_);
-    const bool has_metaspace =
-        spelling_ == Spelling::metaspace || is_type(spec_.decoder, "Metaspace");
+    std::vector<const JsonObject*> steps;
+    collect_steps(spec_.decoder, steps);
+    bool has_metaspace = false, has_bytes = false;
+    for (const JsonObject* step : steps) {
+      has_bytes = has_bytes || equals(*step, "type", "ByteFallback");
+      has_metaspace = has_metaspace || equals(*step, "type", "Metaspace") ||
+                      (equals(*step, "type", "Replace") && equals(*step, "content", " ") &&
+                       equals(*step, "pattern", JsonObject{{"String", kMetaspace}}));
+    }
     const std::string prefix =
         is_type(spec_.decoder, "WordPiece") ? spec_.model.continuing_subword_prefix : std::string();
     bytes_.reserve(texts_.size());
     for (const std::string& text : texts_) {
       std::string bytes = text;
-      const int byte = has_metaspace ? byte_of_fallback_token(text) : -1;
+      const int byte = has_bytes ? byte_of_fallback_token(text) : -1;
       if (byte >= 0) {
         bytes = std::string(1, static_cast<char>(byte));
       } else if (has_metaspace) {
