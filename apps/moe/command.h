@@ -23,6 +23,7 @@ RunCommand add_inspect(CLI::App& app);
 RunCommand add_verify(CLI::App& app);
 RunCommand add_diff(CLI::App& app);
 RunCommand add_tokenizer(CLI::App& app);
+RunCommand add_template(CLI::App& app);
 RunCommand add_data(CLI::App& app);
 RunCommand add_bench(CLI::App& app);
 RunCommand add_config(CLI::App& app);

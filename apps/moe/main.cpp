@@ -48,6 +48,9 @@ constexpr Entry kCommands[] = {
      "inspect --tokenizer gpt2.tiktoken\n  moe tokenizer convert --tokenizer tokenizer.model --out "
      "folder",
      moe::add_tokenizer},
+    {"template", "Chat templates: what a model would read of a conversation",
+     "moe template render --template qwen3 --context chat.json\n  moe template list",
+     moe::add_template},
     {"data", "Samples of the built-in corpus",
      "moe data generate --subject arithmetic -n 3 --seed 7", moe::add_data},
     {"bench", "How fast a model trains, decodes and reads prompts on this machine",

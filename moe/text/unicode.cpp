@@ -170,6 +170,23 @@ std::string to_lower(std::string_view text) {
   return out;
 }
 
+std::string to_upper(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const CodePoint c = code_point_at(text, i);
+    if (c.value == kInvalidByte)
+      out += text[i];
+    else if (c.value == 0xDF)
+      out += "SS";
+    else
+      append_utf8(out,
+                  static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c.value))));
+    i += c.size;
+  }
+  return out;
+}
+
 size_t grapheme_size(std::string_view text, size_t position) {
   utf8proc_int32_t state = 0;
   CodePoint last = code_point_at(text, position);

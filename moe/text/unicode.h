@@ -38,6 +38,8 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 std::string to_normal_form(std::string_view text, NormalForm form);
 /// Every code point's full lower-case mapping without context, as Rust's char::to_lowercase.
 std::string to_lower(std::string_view text);
+/// Every code point's simple upper-case mapping, and U+00DF as "SS".
+std::string to_upper(std::string_view text);
 /// Bytes of the extended grapheme cluster that begins at text[position] (UAX 29).
 size_t grapheme_size(std::string_view text, size_t position);
 

@@ -31,15 +31,16 @@ std::vector<std::string> lines_of(const std::string& text, const std::string& se
   return out;
 }
 
-std::vector<std::string> pieces_of(std::vector<std::string_view> patterns, const std::string& text) {
+std::vector<std::string> pieces_of(std::vector<std::string_view> patterns,
+                                   const std::string& text) {
   Pieces pieces;
   if (!text.empty()) pieces.list = {text};
   for (const std::string_view name : patterns) {
     const std::string regex(name[0] == '=' ? name.substr(1) : find_split_pattern(name).regex);
-    make_pre_tokenizer(JsonObject{{"type", "Split"},
-                                  {"pattern", JsonObject{{"Regex", regex}}},
-                                  {"behavior", "Isolated"}},
-                       "x")
+    make_pre_tokenizer(
+        JsonObject{
+            {"type", "Split"}, {"pattern", JsonObject{{"Regex", regex}}}, {"behavior", "Isolated"}},
+        "x")
         .split(pieces);
   }
   return {pieces.list.begin(), pieces.list.end()};
