@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // moe template: what a model would read of a conversation.
 #include <cstdio>
+#include <iostream>
 #include <memory>
 
 #include "moe/base/clock.h"
@@ -94,8 +95,11 @@ RunCommand add_template(CLI::App& app) {
       return 0;
     }
     const ChatTemplate chat_template(source.text, source.what);
-    const Json context = read_json(o->context == "-" ? "/dev/stdin" : o->context,
-                                   "[context] " + printable(o->context));
+    const std::string what = "[context] " + printable(o->context);
+    const Json context =
+        o->context == "-"
+            ? parse_json(std::string(std::istreambuf_iterator<char>(std::cin), {}), what, 16)
+            : parse_json(read_file(o->context, uint64_t{64} << 20), what, 16);
     source.options.now = real_clock().unix_seconds();
     const bool is_chat = context.is_object() && context.as_object().contains("messages") &&
                          context.as_object().at("messages").is_array() &&

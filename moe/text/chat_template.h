@@ -14,10 +14,10 @@
 namespace moe {
 
 struct BuiltInTemplate {
-  std::string_view name, source;
+  std::string name, source;
 };
 /// One for each family; chatml first.
-std::vector<BuiltInTemplate> built_in_templates();
+const std::vector<BuiltInTemplate>& built_in_templates();
 /// The source by name; nullopt when there is none of that name.
 std::optional<std::string_view> find_built_in_template(std::string_view name);
 
