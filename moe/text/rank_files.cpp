@@ -11,6 +11,7 @@
 #include "moe/text/byte_alphabet.h"
 #include "moe/text/piece_scanner.h"
 #include "moe/text/tokenizer_files.h"
+#include "moe/text/tokenizer_json.h"
 #include "moe/text/vocabulary.h"
 
 namespace moe {
@@ -148,7 +149,7 @@ TokenizerSpec read_tiktoken(std::string_view text, const std::string& pattern,
   Ranks ranks;
   size_t n_lines = 0;
   int64_t line_number = 0;
-  const size_t most = text.size() / 4 + 1 + static_cast<size_t>(1 << 20);
+  const size_t most = text.size() / 4 + 1 + static_cast<size_t>(kMaxIdHoles);
   while (!text.empty()) {
     ++line_number;
     std::string_view line = text.substr(0, text.find('\n'));

@@ -30,6 +30,6 @@ std::unique_ptr<Tokenizer> tokenizer_from_spec(TokenizerSpec spec, const std::st
 
 /// Ids that a hostile file may name are bounded by what it holds: at most this many more than it
 /// has entries.
-inline constexpr int64_t kMaxIdHoles = int64_t{1} << 20;
+inline constexpr int64_t kMaxIdHoles = int64_t{1} << 16;
 
 }  // namespace moe

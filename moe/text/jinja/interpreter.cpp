@@ -522,7 +522,6 @@ class Interpreter {
     if (items.empty()) return execute(s.else_body);
     const auto n = std::ssize(items);
     auto previous = std::make_shared<std::optional<Value>>();
-    ++loop_depth_;
     Flow result = Flow::on;
     for (int64_t i = 0; i < n; ++i) {
       Scope scope;
@@ -538,8 +537,8 @@ class Interpreter {
       add("length", Value::of(int64_t(n)));
       add("revindex", Value::of(n - i));
       add("revindex0", Value::of(n - i - 1));
-      add("depth", Value::of(int64_t(loop_depth_)));
-      add("depth0", Value::of(int64_t(loop_depth_) - 1));
+      add("depth", Value::of(int64_t{1}));  // counts recursive loops alone
+      add("depth0", Value::of(int64_t{0}));
       if (i > 0) add("previtem", items[size_t(i - 1)]);
       if (i + 1 < n) add("nextitem", items[size_t(i + 1)]);
       add("cycle", Value::of(Function([i](const Arguments& a) {
@@ -559,7 +558,6 @@ class Interpreter {
       scopes_.pop_back();
       if (flow == Flow::stop_loop) break;
     }
-    --loop_depth_;
     return result;
   }
 
@@ -624,7 +622,7 @@ class Interpreter {
   size_t base_ = 0;            // inner scopes below it are out of sight
   Text out_;
   std::vector<std::pair<size_t, size_t>> generated_;
-  int call_depth_ = 0, loop_depth_ = 0, nesting_ = 0;
+  int call_depth_ = 0, nesting_ = 0;
   bool located_ = false;  // an error on its way out names its line
 };
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kMaxDepth = 100;  // of expressions and blocks within each other
 
+constexpr size_t kMaxTokens = 2000;  // of one tag: a chain of that many operators is a tree as deep
+
 struct Token {
   enum class Kind { name, integer, real, string, op, end } kind = Kind::end;
   std::string text = {};
@@ -76,7 +78,7 @@ class Splitter {
                               source_.begin() + std::ptrdiff_t(close), '\n'));
       at_ = close + 2;
       const bool is_raw = kind == '%' && first_word(code) == "raw";
-      after_tag(strip_after, keep_newline || kind == '{');
+      after_tag(strip_after, keep_newline || kind == '{' || is_raw);
       if (is_raw) {
         raw();
       } else if (kind != '#') {
@@ -237,6 +239,7 @@ class Parser {
       }
       tokens_.push_back(std::move(token));
       i += n;
+      if (tokens_.size() > kMaxTokens) error(str("a tag of more than ", kMaxTokens, " words"));
     }
     tokens_.push_back({.line = line});
   }
@@ -413,40 +416,37 @@ class Parser {
     return e;
   }
   ExpressionPtr product() {
-    ExpressionPtr e = unary();
+    ExpressionPtr e = power();
     for (;;) {
       if (take_op("*"))
-        e = binary(Op::multiply, std::move(e), unary());
+        e = binary(Op::multiply, std::move(e), power());
       else if (take_op("//"))
-        e = binary(Op::floor_divide, std::move(e), unary());
+        e = binary(Op::floor_divide, std::move(e), power());
       else if (take_op("/"))
-        e = binary(Op::divide, std::move(e), unary());
+        e = binary(Op::divide, std::move(e), power());
       else if (take_op("%"))
-        e = binary(Op::modulo, std::move(e), unary());
+        e = binary(Op::modulo, std::move(e), power());
       else
         return e;
     }
+  }
+  ExpressionPtr power() {  // looser than a sign, unlike Python's
+    ExpressionPtr e = unary();
+    while (take_op("**")) e = binary(Op::power, std::move(e), unary());
+    return e;
   }
   ExpressionPtr unary(bool with_filters = true) {
     const Depth depth(*this);
     ExpressionPtr e;
     if (is_op("-") || is_op("+")) {
-      const bool negative = is_op("-");
+      e = make(is_op("-") ? Op::negative : Op::positive);
       ++at_;
-      e = make(negative ? Op::negative : Op::positive);
       e->children.push_back(unary(false));
     } else {
-      e = power();
+      e = primary();
     }
-    return with_filters ? filters(postfix(std::move(e))) : postfix(std::move(e));
-  }
-  ExpressionPtr power() {
-    ExpressionPtr e = postfix(primary());
-    while (take_op("**")) {
-      ExpressionPtr right = unary(false);
-      e = binary(Op::power, std::move(e), std::move(right));
-    }
-    return e;
+    e = postfix(std::move(e));
+    return with_filters ? filters(std::move(e)) : std::move(e);
   }
 
   ExpressionPtr primary() {

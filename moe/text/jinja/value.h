@@ -36,10 +36,7 @@ struct Value;
 using List = std::vector<Value>;
 using Dict = std::vector<std::pair<Value, Value>>;  // in the order of insertion
 
-struct Arguments {
-  std::vector<Value> positional = {};
-  std::vector<std::pair<std::string, Value>> named = {};
-};
+struct Arguments;
 using Function = std::function<Value(const Arguments&)>;
 
 enum class Kind {
@@ -89,6 +86,10 @@ struct Value {
   const Value* find(std::string_view key) const;
 };
 
+struct Arguments {
+  std::vector<Value> positional = {};
+  std::vector<std::pair<std::string, Value>> named = {};
+};
 /// Python's truth of a value.
 bool truth(const Value& value);
 /// Python's ==.
