@@ -8,11 +8,12 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
   // 2^63.
   constexpr int64_t kMaxWindow = int64_t{1} << 20;
   table.string("data.path", config.path,
-               "Training data: demo (built in), a text file, a folder of .txt files, or a "
-               ".npy/.bin file of token ids.");
+               "Training data: demo (built in), a file of text (.txt) or of records with a field "
+               "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, or "
+               "a .npy/.bin file of token ids.");
   table.string(
       "data.tokenizer", config.tokenizer,
-      "byte, char, or the path of a tokenizer.json (or its folder); unused for .npy and .bin.");
+      "byte, char, or the path of a tokenizer file or its folder; unused for .npy and .bin.");
   table.integer("data.seq_len", config.seq_len, 1, kMaxWindow,
                 "Tokens a window trains on; it reads seq_len + 1 ids.");
   table.integer("data.stride", config.stride, 0, kMaxWindow,
@@ -28,6 +29,9 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
       "Leave out the tokens after the last whole window; false makes them a shorter window.");
   table.choice("data.token_dtype", config.token_dtype, {"u16", "u32"},
                "Number type of a .bin file's token ids.");
+  table.choice("data.on_error", config.on_error, {"stop", "skip", "report"},
+               "What a record that is wrong does: stop the run, be left out, or be left out and "
+               "told.");
 }
 
 }  // namespace moe

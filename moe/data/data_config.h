@@ -10,9 +10,9 @@
 namespace moe {
 
 struct DataConfig {
-  /// demo, a text file, a folder of .txt files, a .npy or .bin file of token ids.
+  /// demo, a file of text or records or a folder of them, a .npy or .bin file of token ids.
   std::string path = "demo";
-  /// byte, char, or the path of a tokenizer.json or of a folder that holds one.
+  /// byte, char, or the path of a tokenizer file or of a folder that holds one.
   std::string tokenizer = "byte";
   int64_t seq_len = 256;            // tokens per window
   int64_t stride = 0;               // tokens between window starts; 0: seq_len
@@ -20,6 +20,7 @@ struct DataConfig {
   std::string order = "shuffled";   // shuffled | sequential
   bool drop_last = true;            // false: the tokens after the last whole window are one too
   std::string token_dtype = "u16";  // of a .bin file: u16 | u32
+  std::string on_error = "stop";    // a record that is wrong: stop | skip | report
 };
 
 /// Adds the keys data.* to a table.

@@ -75,7 +75,7 @@ std::shared_ptr<const Windows> text_windows(const DataConfig& config, std::vecto
 }
 
 Dataset open_text(const DataConfig& config) {
-  const TextSplit text = read_text_files(config.path, config.val_fraction);
+  const TextSplit text = read_text_files(config.path, config.val_fraction, parse_on_error(config.on_error));
   Dataset out;
   // The characters of both parts, so that validation holds no unknown one; the ids depend on
   // nothing else.
@@ -87,11 +87,10 @@ Dataset open_text(const DataConfig& config) {
   }
   out.tokenizer = open_tokenizer(config.tokenizer, all);
   out.vocab_size = out.tokenizer->vocab_size();
-  const bool is_folder = is_directory(config.path);
   std::vector<TokenId> train, validation;
   try {
-    train = encode_documents(text.train, *out.tokenizer, is_folder);
-    validation = encode_documents(text.validation, *out.tokenizer, is_folder);
+    train = encode_documents(text.train, *out.tokenizer, text.many);
+    validation = encode_documents(text.validation, *out.tokenizer, text.many);
   } catch (const Error& error) {
     throw Error(str("[data] ", printable(config.path), ": ", error.what()));
   }

@@ -5,17 +5,10 @@
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
 #include "moe/base/rng.h"
+#include "moe/data/records.h"
 
 namespace moe {
 namespace {
-
-std::string read_utf8(const std::string& path) {
-  std::string text = read_file(path);
-  const size_t bad = first_invalid_utf8(text);
-  MOE_CHECK(bad == std::string::npos, "[data] ", printable(path), ": byte ", bad,
-            " is not UTF-8 text; convert the file (iconv -t UTF-8)");
-  return text;
-}
 
 /// Byte offset of character n of well-formed UTF-8.
 size_t byte_of_character(std::string_view text, int64_t n) {
@@ -43,43 +36,72 @@ TextSplit split_document(std::string text, double val_fraction) {
   return out;
 }
 
-}  // namespace
+struct HashedText {
+  uint64_t hash;
+  std::string text;
+};
 
-TextSplit read_text_files(const std::string& path, double val_fraction) {
-  MOE_CHECK(val_fraction >= 0 && val_fraction < 1, "[data] val_fraction ", val_fraction,
-            " is not in [0, 1)");
-  MOE_CHECK(exists(path), "[data] ", printable(path), ": no such file or folder (data.path)");
-  if (!is_directory(path)) {
-    std::string text = read_utf8(path);
-    MOE_CHECK(!text.empty(), "[data] ", printable(path), ": the file is empty");
-    return split_document(std::move(text), val_fraction);
-  }
-  std::vector<std::pair<uint64_t, std::string>> documents;  // by hash of the name
-  for (const std::string& name : list_directory(path)) {
-    const std::string file = join_path(path, name);
-    if (!ends_with(name, ".txt") || is_directory(file)) continue;
-    std::string text = read_utf8(file);
-    if (text.empty()) {
-      log_warning(str("[data] ", printable(file), " is empty and left out"));
-      continue;
-    }
-    documents.emplace_back(stable_hash(name), std::move(text));
-  }
-  MOE_CHECK(!documents.empty(), "[data] ", printable(path),
-            ": the folder holds no .txt file with text in it");
-  if (documents.size() == 1) return split_document(std::move(documents[0].second), val_fraction);
-
+/// In the order of their hashes, the first share of the documents is for validation, at least one.
+TextSplit split_documents(std::vector<HashedText> documents, double val_fraction) {
+  if (documents.size() == 1) return split_document(std::move(documents[0].text), val_fraction);
   std::stable_sort(documents.begin(), documents.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+                   [](const HashedText& a, const HashedText& b) { return a.hash < b.hash; });
   size_t n_validation = 0;
   if (val_fraction > 0) {
     const auto share = static_cast<size_t>(static_cast<double>(documents.size()) * val_fraction);
     n_validation = std::clamp<size_t>(share, 1, documents.size() - 1);
   }
-  TextSplit out;
+  TextSplit out{.many = true};
   for (size_t i = 0; i < documents.size(); ++i)
-    (i < n_validation ? out.validation : out.train).push_back(std::move(documents[i].second));
+    (i < n_validation ? out.validation : out.train).push_back(std::move(documents[i].text));
   return out;
+}
+
+/// The texts of a file of records, each by its own hash: copies of a text fall on one side.
+void add_records(const std::string& path, OnError on_error, std::vector<HashedText>& out) {
+  RecordFile file = read_records(path, on_error);
+  for (Record& record : file.records) {
+    MOE_CHECK(record.is_text(), "[data] ", printable(path), " line ", record.line,
+              ": a conversation (", file.form, "); pretraining reads a field 'text'");
+    const uint64_t hash = stable_hash(record.text);
+    out.push_back({hash, std::move(record.text)});
+  }
+}
+
+}  // namespace
+
+TextSplit read_text_files(const std::string& path, double val_fraction, OnError on_error) {
+  MOE_CHECK(val_fraction >= 0 && val_fraction < 1, "[data] val_fraction ", val_fraction,
+            " is not in [0, 1)");
+  MOE_CHECK(exists(path), "[data] ", printable(path), ": no such file or folder (data.path)");
+  std::vector<HashedText> documents;
+  if (!is_directory(path)) {
+    if (is_record_file(path)) {
+      add_records(path, on_error, documents);
+      return split_documents(std::move(documents), val_fraction);
+    }
+    std::string text = read_text(path);
+    MOE_CHECK(!text.empty(), "[data] ", printable(path), ": the file is empty");
+    return split_document(std::move(text), val_fraction);
+  }
+  for (const std::string& name : list_directory(path)) {
+    const std::string file = join_path(path, name);
+    if (is_directory(file)) continue;
+    if (is_record_file(name)) {
+      add_records(file, on_error, documents);
+      continue;
+    }
+    if (!is_text_file(name)) continue;
+    std::string text = read_text(file);
+    if (text.empty()) {
+      log_warning(str("[data] ", printable(file), " is empty and left out"));
+      continue;
+    }
+    documents.push_back({stable_hash(name), std::move(text)});
+  }
+  MOE_CHECK(!documents.empty(), "[data] ", printable(path),
+            ": the folder holds no .txt, .jsonl, .json, .csv or .tsv file with text in it");
+  return split_documents(std::move(documents), val_fraction);
 }
 
 }  // namespace moe

@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: MIT
-// Plain text as training data: one file, or the .txt files of a folder, each a document, cut into a
-// training and a validation part.
+// Text as training data: one file, a file of records, or a folder of such files, cut into a training
+// and a validation part.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "moe/data/records.h"
+
 namespace moe {
 
 struct TextSplit {
-  std::vector<std::string> train, validation;  // documents
+  std::vector<std::string> train = {}, validation = {};  // documents
+  bool many = false;  // each is one of several: its end is the end of a text
 };
 
-/// A file is one document; the last val_fraction of its characters are for validation, as nanoGPT
-/// does. A folder's .txt files (not those of folders below it; empty ones are left out with a
-/// warning) stay whole: in the order of stable_hash(name), the first val_fraction of the files, at
-/// least one, are for validation. val_fraction 0: none. Throws Error that names the file when one
-/// is missing, not UTF-8 (with the byte) or nothing is in it.
-TextSplit read_text_files(const std::string& path, double val_fraction);
+/// A text file is one document; the last val_fraction of its characters are for validation, as nanoGPT
+/// does. Records (moe/data/records.h) are one document each, and so are the text files of a folder (.txt,
+/// .txt.gz, .txt.zst; not those of folders below it; empty ones are left out with a warning): in the order of
+/// stable_hash of a record's text or a file's name, the first val_fraction of the documents, at least
+/// one, are for validation. val_fraction 0: none. Throws Error that names the file when one is
+/// missing, not UTF-8 (with the byte) or nothing is in it.
+TextSplit read_text_files(const std::string& path, double val_fraction,
+                          OnError on_error = OnError::stop);
 
 }  // namespace moe

@@ -162,9 +162,9 @@ TEST_F(DatasetFiles, BadTextIsRefusedWithItsNameAndPlace) {
   EXPECT_THAT(error_of(config_for(write("empty.txt", ""))),
               HasSubstr("empty.txt: the file is empty"));
   EXPECT_THAT(error_of(config_for(write("latin1.txt", "caf\xE9 au lait"))),
-              HasSubstr("latin1.txt: byte 3 is not UTF-8"));
+              HasSubstr("latin1.txt: byte 3 (line 1) is not UTF-8"));
   make_directories(real_fs(), folder_ + "/nothing");
-  EXPECT_THAT(error_of(config_for(folder_ + "/nothing")), HasSubstr("holds no .txt file"));
+  EXPECT_THAT(error_of(config_for(folder_ + "/nothing")), HasSubstr("holds no .txt, .jsonl"));
 }
 
 TEST_F(DatasetFiles, DataShorterThanAWindowSayHowManyTokensThereAre) {

@@ -577,13 +577,14 @@ class Interpreter {
         else
           rest.push_back(a.positional[i]);
       }
-      for (const auto& [key, value] : a.named) {
+      for (const auto& argument : a.named) {
+        const std::string& key = argument.first;
         const bool known = std::any_of(s.parameters.begin(), s.parameters.end(),
                                        [&](const Parameter& p) { return p.name == key; });
         if (known || key == "caller")
-          scope[key] = value;
+          scope[key] = argument.second;
         else
-          named.emplace_back(Value::of(Text(key)), value);
+          named.emplace_back(Value::of(Text(key)), argument.second);
       }
       scope["varargs"] = Value::of(std::move(rest), true);
       scope["kwargs"] = Value::of(std::move(named));
