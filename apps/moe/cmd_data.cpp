@@ -1,16 +1,110 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <fmt/format.h>
 #include <memory>
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
+#include "moe/base/progress.h"
 #include "moe/data/demo_corpus.h"
+#include "moe/data/records.h"
+#include "moe/report/table.h"
+#include "moe/text/chat_template.h"
 #include "moe/train/config_import.h"
 #include "moe/train/run_config.h"
 
+#include "apps/moe/cmd_tokenizer.h"
 #include "apps/moe/command.h"
 
 namespace moe {
+
+namespace {
+
+struct InspectOptions {
+  std::string file, tokenizer, chat_template = "chatml", on_error = "skip";
+  int64_t samples = 5;
+  bool json = false;
+};
+
+/// The shortest, the median, the longest.
+std::string spread(std::vector<int64_t> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  return str(with_commas(numbers.front()), ", ", with_commas(numbers[numbers.size() / 2]), ", ",
+             with_commas(numbers.back()));
+}
+
+/// A rendered conversation for people: what is trained on in green, or between [ and ].
+std::string with_trained_parts(const Rendered& rendered, bool color) {
+  const std::string& text = rendered.text.bytes;
+  std::string out;
+  size_t done = 0;
+  for (const auto& [begin, end] : rendered.generated) {
+    out += text.substr(done, begin - done) + (color ? "\x1b[32m" : "[");
+    out += text.substr(begin, end - begin) + (color ? "\x1b[0m" : "]");
+    done = end;
+  }
+  return out + text.substr(done);
+}
+
+int run_inspect(const InspectOptions& o) {
+  const RecordFile file = read_records(o.file, parse_on_error(o.on_error));
+  const auto source = find_built_in_template(o.chat_template);
+  MOE_CHECK(source, "[data] no template '", printable(o.chat_template, 40),
+            "'; moe template list names them");
+  const ChatTemplate chat_template(*source, str("[template ", o.chat_template, "]"));
+  const auto tokenizer = o.tokenizer.empty() ? nullptr : open_any_tokenizer(o.tokenizer, "");
+  std::vector<int64_t> bytes, tokens, turns;
+  JsonArray samples;
+  std::string shown;
+  for (size_t i = 0; i < file.records.size(); ++i) {
+    const Record& record = file.records[i];
+    Rendered rendered;
+    rendered.text = record.text;
+    if (!record.is_text()) {
+      const Json context = JsonObject{
+          {"messages", record.messages}, {"tools", record.tools}, {"add_generation_prompt", false}};
+      rendered = render_chat(chat_template, context, {.tidy = true});
+      turns.push_back(std::ssize(record.messages));
+    }
+    const std::string& text = rendered.text.bytes;
+    bytes.push_back(std::ssize(text));
+    if (tokenizer) tokens.push_back(std::ssize(tokenizer->encode(text, SpecialTokens::parse)));
+    if (std::ssize(samples) >= o.samples) continue;
+    JsonArray trained;
+    for (const auto& [begin, end] : rendered.generated)
+      trained.push_back(JsonArray{Json(begin), Json(end)});
+    samples.push_back(JsonObject{{"line", record.line}, {"text", text}, {"trained", trained}});
+    constexpr size_t kShown = 1000;
+    std::string sample = with_trained_parts(rendered, wants_color(1));
+    if (sample.size() > kShown) sample = sample.substr(0, kShown) + " ...";
+    shown += str("\n--- line ", record.line, "\n", sample, "\n");
+  }
+  JsonObject out{{"file", o.file},
+                 {"form", file.form},
+                 {"records", file.records.size()},
+                 {"bad_records", file.n_bad},
+                 {"samples", samples}};
+  JsonArray bad;
+  for (const std::string& line : file.bad) bad.push_back(Json(line));
+  out["bad"] = bad;
+  if (o.json) {
+    print_json(out);
+    return 0;
+  }
+  Table table({"", ""});
+  table.row({"form", file.form});
+  table.row({"records", with_commas(std::ssize(file.records))});
+  table.row({"left out", with_commas(file.n_bad)});
+  table.row({"bytes: least, median, most", spread(bytes)});
+  if (!turns.empty()) table.row({"turns: least, median, most", spread(turns)});
+  if (!tokens.empty()) table.row({"tokens: least, median, most", spread(tokens)});
+  std::string text = table.text();
+  for (const std::string& line : file.bad) text += "bad: " + line + "\n";
+  print_line(text + shown);
+  return 0;
+}
+
+}  // namespace
 
 RunCommand add_data(CLI::App& app) {
   struct Options {
@@ -32,7 +126,25 @@ RunCommand add_data(CLI::App& app) {
       ->capture_default_str();
   add_seed_option(*generate, "--seed", o->seed, "seed of the corpus")->capture_default_str();
   generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
-  return [o] {
+  auto looked = std::make_shared<InspectOptions>();
+  CLI::App* inspect = app.add_subcommand(
+      "inspect", "What a file of records holds: form, lengths, wrong lines, samples");
+  inspect->add_option("file", looked->file, "txt, jsonl, json, csv, tsv; also .gz and .zst")
+      ->required();
+  inspect->add_option("-n,--samples", looked->samples, "records to show")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+  inspect
+      ->add_option("--template", looked->chat_template,
+                   "how conversations are shown: moe template list")
+      ->capture_default_str();
+  inspect->add_option("--tokenizer", looked->tokenizer, "count tokens too");
+  inspect
+      ->add_option("--on-error", looked->on_error, "a record that is wrong: stop, skip or report")
+      ->capture_default_str();
+  inspect->add_flag("--json", looked->json, "one JSON object");
+  return [o, looked, inspect] {
+    if (inspect->parsed()) return run_inspect(*looked);
     const DemoCorpus corpus(uint64_t(o->seed));
     const Split split = o->split == "train" ? Split::train : Split::validation;
     for (int64_t i = 0; i < o->n; ++i) {

@@ -35,7 +35,8 @@ std::string gunzip(std::string_view bytes, uint64_t max_bytes, const std::string
       status = inflate(&stream, Z_NO_FLUSH);
       MOE_CHECK(status == Z_OK || status == Z_STREAM_END || status == Z_BUF_ERROR, what,
                 ": the gzip data is damaged (", stream.msg ? stream.msg : "unknown reason", ")");
-      append(out, std::string_view(block).substr(0, block.size() - stream.avail_out), max_bytes, what);
+      append(out, std::string_view(block).substr(0, block.size() - stream.avail_out), max_bytes,
+             what);
     } while (status == Z_OK && (stream.avail_in > 0 || stream.avail_out == 0));
     bytes.remove_prefix(part - stream.avail_in);
     if (status == Z_STREAM_END) {
@@ -50,7 +51,8 @@ std::string gunzip(std::string_view bytes, uint64_t max_bytes, const std::string
 }
 
 std::string unzstd(std::string_view bytes, uint64_t max_bytes, const std::string& what) {
-  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(),
+                                                                   ZSTD_freeDCtx);
   if (!context) throw std::bad_alloc();
   constexpr int kWindowLog = 27;  // 128 MiB, as the zstd program allows
   ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kWindowLog);
@@ -61,7 +63,8 @@ std::string unzstd(std::string_view bytes, uint64_t max_bytes, const std::string
     ZSTD_outBuffer to{block.data(), block.size(), 0};
     const size_t before = in.pos;
     left = ZSTD_decompressStream(context.get(), &to, &in);
-    MOE_CHECK(!ZSTD_isError(left), what, ": the zstd data is damaged (", ZSTD_getErrorName(left), ")");
+    MOE_CHECK(!ZSTD_isError(left), what, ": the zstd data is damaged (", ZSTD_getErrorName(left),
+              ")");
     append(out, std::string_view(block).substr(0, to.pos), max_bytes, what);
     if (in.pos == before && to.pos == 0) break;
   }

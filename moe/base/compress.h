@@ -13,8 +13,8 @@ enum class Compression { none, gzip, zstd };
 Compression compression_of(std::string_view bytes);
 
 /// The content; bytes that are not compressed come back as they are. Throws Error when the data is
-/// damaged or incomplete, or its content has more than max_bytes (a small file may claim terabytes).
-/// what: how errors call the source.
+/// damaged or incomplete, or its content has more than max_bytes (a small file may claim
+/// terabytes). what: how errors call the source.
 std::string decompress(std::string_view bytes, uint64_t max_bytes, const std::string& what);
 
 }  // namespace moe

@@ -7,10 +7,11 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
   // 2^20 tokens a window: more than any model here can attend to, and products of it stay far below
   // 2^63.
   constexpr int64_t kMaxWindow = int64_t{1} << 20;
-  table.string("data.path", config.path,
-               "Training data: demo (built in), a file of text (.txt) or of records with a field "
-               "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, or "
-               "a .npy/.bin file of token ids.");
+  table.string(
+      "data.path", config.path,
+      "Training data: demo (built in), a file of text (.txt) or of records with a field "
+      "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, or "
+      "a .npy/.bin file of token ids.");
   table.string(
       "data.tokenizer", config.tokenizer,
       "byte, char, or the path of a tokenizer file or its folder; unused for .npy and .bin.");

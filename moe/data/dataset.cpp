@@ -75,7 +75,8 @@ std::shared_ptr<const Windows> text_windows(const DataConfig& config, std::vecto
 }
 
 Dataset open_text(const DataConfig& config) {
-  const TextSplit text = read_text_files(config.path, config.val_fraction, parse_on_error(config.on_error));
+  const TextSplit text =
+      read_text_files(config.path, config.val_fraction, parse_on_error(config.on_error));
   Dataset out;
   // The characters of both parts, so that validation holds no unknown one; the ids depend on
   // nothing else.

@@ -61,11 +61,20 @@ void read_alpaca(const JsonObject& o, Record& out) {
 }
 
 std::string_view role_of(std::string_view from) {
-  for (const auto& [name, role] :
-       {std::pair{"human", "user"}, {"user", "user"}, {"gpt", "assistant"}, {"assistant", "assistant"},
-        {"chatgpt", "assistant"}, {"bard", "assistant"}, {"bing", "assistant"}, {"model", "assistant"},
-        {"system", "system"}, {"developer", "system"}, {"tool", "tool"}, {"observation", "tool"},
-        {"ipython", "tool"}, {"function_call", "function_call"}})
+  for (const auto& [name, role] : {std::pair{"human", "user"},
+                                   {"user", "user"},
+                                   {"gpt", "assistant"},
+                                   {"assistant", "assistant"},
+                                   {"chatgpt", "assistant"},
+                                   {"bard", "assistant"},
+                                   {"bing", "assistant"},
+                                   {"model", "assistant"},
+                                   {"system", "system"},
+                                   {"developer", "system"},
+                                   {"tool", "tool"},
+                                   {"observation", "tool"},
+                                   {"ipython", "tool"},
+                                   {"function_call", "function_call"}})
     if (from == name) return role;
   return "";
 }
@@ -78,17 +87,18 @@ void read_turns(const JsonArray& turns, const char* role_key, const char* text_k
     const Json* from = turn->if_contains(role_key);
     MOE_CHECK(from && from->is_string(), "turn ", i + 1, " has no '", role_key, "'");
     const std::string_view role = role_of(std::string_view(from->as_string()));
-    MOE_CHECK(!role.empty(), "turn ", i + 1, " has the role '",
-              printable(std::string_view(from->as_string()), 30),
-              "'; known are system, user (human), assistant (gpt), tool (observation), function_call");
+    MOE_CHECK(
+        !role.empty(), "turn ", i + 1, " has the role '",
+        printable(std::string_view(from->as_string()), 30),
+        "'; known are system, user (human), assistant (gpt), tool (observation), function_call");
     JsonObject m{{"role", role}};
     const Json* content = turn->if_contains(text_key);
     const bool has_calls = turn->contains("tool_calls") && !turn->at("tool_calls").is_null();
     MOE_CHECK(content || has_calls, "turn ", i + 1, " has no '", text_key, "'");
     if (role == "function_call") {
       MOE_CHECK(content->is_string(), "turn ", i + 1, " has a call that is no text");
-      const Json call = parse_json(std::string_view(content->as_string()),
-                                   str("the call of turn ", i + 1), 16);
+      const Json call =
+          parse_json(std::string_view(content->as_string()), str("the call of turn ", i + 1), 16);
       m["role"] = "assistant";
       m["content"] = "";
       JsonArray calls;
@@ -119,9 +129,10 @@ void check_order(const JsonArray& messages) {
   bool answered = false;
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string_view role = messages[i].as_object().at("role").as_string();
-    const bool good = role == "system"      ? i == 0
-                      : role == "user"      ? last.empty() || last == "system" || last == "assistant"
-                      : role == "assistant" ? last == "user" || last == "tool" || last == "assistant" || last == "system"
+    const bool good = role == "system" ? i == 0
+                      : role == "user" ? last.empty() || last == "system" || last == "assistant"
+                      : role == "assistant" ? last == "user" || last == "tool" ||
+                                                  last == "assistant" || last == "system"
                                             : last == "assistant" || last == "tool";
     MOE_CHECK(good, "roles out of order: ", role, " in turn ", i + 1,
               last.empty() ? " is the first" : str(" follows ", last));
@@ -137,7 +148,8 @@ OnError parse_on_error(const std::string& name) {
   if (name == "stop") return OnError::stop;
   if (name == "skip") return OnError::skip;
   if (name == "report") return OnError::report;
-  throw Error(str("on-error is '", printable(name, 30), "', not stop, skip or report"), ExitCode::usage);
+  throw Error(str("on-error is '", printable(name, 30), "', not stop, skip or report"),
+              ExitCode::usage);
 }
 
 bool is_record_file(std::string_view path) {
@@ -156,13 +168,15 @@ std::string read_text(const std::string& path) {
       {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, kMaxText, what);
   if (starts_with(text, "\xEF\xBB\xBF")) text.erase(0, 3);
   const size_t bad = first_invalid_utf8(text);
-  MOE_CHECK(bad == std::string::npos, what, ": byte ", bad, " (line ",
-            1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(std::min(bad, text.size())), '\n'),
-            ") is not UTF-8 text; convert the file (iconv -t UTF-8)");
+  MOE_CHECK(
+      bad == std::string::npos, what, ": byte ", bad, " (line ",
+      1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(std::min(bad, text.size())), '\n'),
+      ") is not UTF-8 text; convert the file (iconv -t UTF-8)");
   const size_t nul = text.find('\0');
-  MOE_CHECK(nul == std::string::npos, what, ": byte ", nul, " (line ",
-            1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(std::min(nul, text.size())), '\n'),
-            ") is NUL, which no text holds; is this a binary file?");
+  MOE_CHECK(
+      nul == std::string::npos, what, ": byte ", nul, " (line ",
+      1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(std::min(nul, text.size())), '\n'),
+      ") is NUL, which no text holds; is this a binary file?");
   return text;
 }
 
@@ -197,11 +211,13 @@ Record parse_record(const JsonObject& o, std::string& form) {
     std::vector<std::string> keys;
     for (const auto& entry : o)
       if (keys.size() < 8) keys.push_back(printable(std::string_view(entry.key()), 30));
-    throw Error(str("no field that is known: wanted text, messages, conversations or instruction, found ",
-                    keys.empty() ? "nothing" : join(keys, ", ")));
+    throw Error(
+        str("no field that is known: wanted text, messages, conversations or instruction, found ",
+            keys.empty() ? "nothing" : join(keys, ", ")));
   }
   if (const Json* tools = o.if_contains("tools"); tools && !tools->is_null())
-    out.tools = tools->is_string() ? parse_json(std::string_view(tools->as_string()), "'tools'", 16) : *tools;
+    out.tools = tools->is_string() ? parse_json(std::string_view(tools->as_string()), "'tools'", 16)
+                                   : *tools;
   check_order(out.messages);
   return out;
 }
@@ -216,7 +232,8 @@ std::vector<CsvRow> parse_csv(std::string_view text, char separator, const std::
       if (text[i] == '"') {
         const int64_t first = line;
         for (++i;; ++i) {
-          MOE_CHECK(i < text.size(), what, " line ", first, ": a quoted field without its closing quote");
+          MOE_CHECK(i < text.size(), what, " line ", first,
+                    ": a quoted field without its closing quote");
           if (text[i] == '\n') ++line;
           if (text[i] != '"') {
             field += text[i];
@@ -227,8 +244,8 @@ std::vector<CsvRow> parse_csv(std::string_view text, char separator, const std::
             break;
           }
         }
-        MOE_CHECK(i >= text.size() || text[i] == separator || text[i] == '\n' || text[i] == '\r', what,
-                  " line ", line, ": text behind a closing quote");
+        MOE_CHECK(i >= text.size() || text[i] == separator || text[i] == '\n' || text[i] == '\r',
+                  what, " line ", line, ": text behind a closing quote");
       } else {
         while (i < text.size() && text[i] != separator && text[i] != '\n' && text[i] != '\r')
           field += text[i++];
@@ -278,10 +295,12 @@ class Collector {
   }
   RecordFile finish() {
     if (out_.n_bad > 0)
-      log_warning(str(what_, ": ", out_.n_bad, " records are wrong and left out, ", out_.records.size(),
-                      " are good"));
-    MOE_CHECK(!out_.records.empty(), what_, out_.n_bad > 0 ? ": no record of it is good, the first: " : ": the file holds no record",
-              out_.bad.empty() ? "" : out_.bad.front());
+      log_warning(str(what_, ": ", out_.n_bad, " records are wrong and left out, ",
+                      out_.records.size(), " are good"));
+    MOE_CHECK(
+        !out_.records.empty(), what_,
+        out_.n_bad > 0 ? ": no record of it is good, the first: " : ": the file holds no record",
+        out_.bad.empty() ? "" : out_.bad.front());
     return std::move(out_);
   }
   const std::string& what() const { return what_; }
@@ -313,7 +332,8 @@ void read_json_lines(std::string_view text, Collector& collector) {
 void read_json_list(std::string_view text, Collector& collector) {
   const Json json = parse_json(text, collector.what(), 16);
   const JsonArray* list = json.if_array();
-  MOE_CHECK(list, collector.what(), ": a .json file of records is a list; for one record a line name it .jsonl");
+  MOE_CHECK(list, collector.what(),
+            ": a .json file of records is a list; for one record a line name it .jsonl");
   for (size_t i = 0; i < list->size(); ++i)
     collector.add(int64_t(i) + 1, [&](std::string& form) {
       MOE_CHECK((*list)[i].is_object(), "not a JSON object");
@@ -328,7 +348,9 @@ void read_table(std::string_view text, char separator, Collector& collector) {
   const bool known = std::any_of(names.begin(), names.end(), [](const std::string& name) {
     return name == "text" || name == "instruction" || name == "prompt";
   });
-  MOE_CHECK(known, collector.what(), ": the first line names the columns; wanted is one called text, or instruction and output, found ",
+  MOE_CHECK(known, collector.what(),
+            ": the first line names the columns; wanted is one called text, or instruction and "
+            "output, found ",
             printable(join(names, ", "), 100));
   for (size_t i = 1; i < rows.size(); ++i)
     collector.add(rows[i].line, [&](std::string& form) {

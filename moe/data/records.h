@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Training data in the files that people have: plain text, JSON lines, a JSON list, CSV and TSV, each
-// also as .gz or .zst. A record is a text or a conversation; conversations come in the forms of
-// Alpaca, ShareGPT, OpenAI and MiniMind and leave as OpenAI's messages.
+// Training data in the files that people have: plain text, JSON lines, a JSON list, CSV and TSV,
+// each also as .gz or .zst. A record is a text or a conversation; conversations come in the forms
+// of Alpaca, ShareGPT, OpenAI and MiniMind and leave as OpenAI's messages.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@
 namespace moe {
 
 struct Record {
-  std::string text = {};   // where it is a text
+  std::string text = {};    // where it is a text
   JsonArray messages = {};  // where it is a conversation: {"role", "content", ...}
   Json tools = nullptr;
   int64_t line = 0;  // of the file, where the record begins
@@ -27,21 +27,22 @@ OnError parse_on_error(const std::string& name);
 
 struct RecordFile {
   std::vector<Record> records;
-  std::string form;            // of the first record: "text", "alpaca", "sharegpt", "messages" ...
-  int64_t n_bad = 0;           // left out
+  std::string form;   // of the first record: "text", "alpaca", "sharegpt", "messages" ...
+  int64_t n_bad = 0;  // left out
   std::vector<std::string> bad;  // the first of them: "line 3: ..."
 };
 
-/// Whether the name (without .gz or .zst) is one of a file of records: .jsonl, .ndjson, .json, .csv,
-/// .tsv; any other holds one text.
+/// Whether the name (without .gz or .zst) is one of a file of records: .jsonl, .ndjson, .json,
+/// .csv, .tsv; any other holds one text.
 bool is_record_file(std::string_view path);
 
 /// .txt, .txt.gz, .txt.zst
 bool is_text_file(std::string_view path);
 
-/// All records of a file. stop: throws Error at the first that is wrong, naming file, line and field;
-/// skip and report: they are counted, and with report written to the log too. A text is decompressed,
-/// its byte order mark dropped. Throws Error for what is wrong with the file as a whole.
+/// All records of a file. stop: throws Error at the first that is wrong, naming file, line and
+/// field; skip and report: they are counted, and with report written to the log too. A text is
+/// decompressed, its byte order mark dropped. Throws Error for what is wrong with the file as a
+/// whole.
 RecordFile read_records(const std::string& path, OnError on_error);
 
 /// One JSON record. Throws Error naming the field.
@@ -54,8 +55,8 @@ struct CsvRow {
 };
 std::vector<CsvRow> parse_csv(std::string_view text, char separator, const std::string& what);
 
-/// A whole file as UTF-8 text: decompressed, without a byte order mark. Throws Error for bytes that are
-/// no UTF-8 and for NUL bytes, which text does not have.
+/// A whole file as UTF-8 text: decompressed, without a byte order mark. Throws Error for bytes that
+/// are no UTF-8 and for NUL bytes, which text does not have.
 std::string read_text(const std::string& path);
 
 }  // namespace moe

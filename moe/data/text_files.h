@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Text as training data: one file, a file of records, or a folder of such files, cut into a training
-// and a validation part.
+// Text as training data: one file, a file of records, or a folder of such files, cut into a
+// training and a validation part.
 #pragma once
 
 #include <string>
@@ -15,12 +15,12 @@ struct TextSplit {
   bool many = false;  // each is one of several: its end is the end of a text
 };
 
-/// A text file is one document; the last val_fraction of its characters are for validation, as nanoGPT
-/// does. Records (moe/data/records.h) are one document each, and so are the text files of a folder (.txt,
-/// .txt.gz, .txt.zst; not those of folders below it; empty ones are left out with a warning): in the order of
-/// stable_hash of a record's text or a file's name, the first val_fraction of the documents, at least
-/// one, are for validation. val_fraction 0: none. Throws Error that names the file when one is
-/// missing, not UTF-8 (with the byte) or nothing is in it.
+/// A text file is one document; the last val_fraction of its characters are for validation, as
+/// nanoGPT does. Records (moe/data/records.h) are one document each, and so are the text files of a
+/// folder (.txt, .txt.gz, .txt.zst; not those of folders below it; empty ones are left out with a
+/// warning): in the order of stable_hash of a record's text or a file's name, the first
+/// val_fraction of the documents, at least one, are for validation. val_fraction 0: none. Throws
+/// Error that names the file when one is missing, not UTF-8 (with the byte) or nothing is in it.
 TextSplit read_text_files(const std::string& path, double val_fraction,
                           OnError on_error = OnError::stop);
 

@@ -229,7 +229,7 @@ std::unique_ptr<TransformerLM> merge_experts(const TransformerLM& model, int64_t
     // Groups of old experts, each with the sum of its router rows weighted by use.
     std::vector<std::vector<int64_t>> groups;
     for (int64_t e = 0; e < gate.size(0); ++e) groups.push_back({e});
-    const auto weight = [&](int64_t e) { return usage[place][size_t(e)] + 1e-6; };
+    const auto weight = [&, at = place](int64_t e) { return usage[at][size_t(e)] + 1e-6; };
     const auto row = [&](const std::vector<int64_t>& group, int64_t d) {
       double sum = 0, total = 0;
       for (const int64_t e : group)

@@ -200,7 +200,7 @@ std::unique_ptr<Normalizer> make_normalizer(const Json& json, const std::string&
                                    {"NFKC", NormalForm::nfkc},
                                    {"NFKD", NormalForm::nfkd}})
     if (type == name)
-      return function([form](std::string_view t) { return to_normal_form(t, form); });
+      return function([f = form](std::string_view t) { return to_normal_form(t, f); });
   if (type == "Lowercase") return function(to_lower);
   if (type == "StripAccents")
     return function([](std::string_view t) { return without_flags(t, kMark); });

@@ -68,20 +68,33 @@ class Records : public testing::Test {
 };
 
 TEST_F(Records, EveryFormOfAConversation) {
-  EXPECT_EQ(conversation(R"({"instruction": "Add", "input": "1 2", "output": "3"})"), "user: Add\n1 2|assistant: 3|");
+  EXPECT_EQ(conversation(R"({"instruction": "Add", "input": "1 2", "output": "3"})"),
+            "user: Add\n1 2|assistant: 3|");
   EXPECT_EQ(form_, "alpaca");
-  EXPECT_EQ(conversation(R"({"instruction": "Hi", "input": "", "output": "Hello", "system": "S", "history": [["a", "b"]]})"),
-            "system: S|user: a|assistant: b|user: Hi|assistant: Hello|");
-  EXPECT_EQ(conversation(R"({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "system": "S"})"),
-            "system: S|user: a|assistant: b|");
+  EXPECT_EQ(
+      conversation(
+          R"({"instruction": "Hi", "input": "", "output": "Hello", "system": "S", "history": [["a", "b"]]})"),
+      "system: S|user: a|assistant: b|user: Hi|assistant: Hello|");
+  EXPECT_EQ(
+      conversation(
+          R"({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "system": "S"})"),
+      "system: S|user: a|assistant: b|");
   EXPECT_EQ(form_, "sharegpt");
-  EXPECT_EQ(conversation(R"({"conversations": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})"), "user: a|assistant: b|");
+  EXPECT_EQ(
+      conversation(
+          R"({"conversations": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})"),
+      "user: a|assistant: b|");
   EXPECT_EQ(form_, "conversations");
-  EXPECT_EQ(conversation(R"({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})"),
-            "system: S|user: a|assistant: b|");
+  EXPECT_EQ(
+      conversation(
+          R"({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})"),
+      "system: S|user: a|assistant: b|");
   EXPECT_EQ(form_, "messages");
-  EXPECT_EQ(conversation(R"({"conversations": [{"from": "human", "value": "a"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "b"}]})"),
-            "user: a|assistant:  calls [{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{}}}]|tool: 1|assistant: b|");
+  EXPECT_EQ(
+      conversation(
+          R"({"conversations": [{"from": "human", "value": "a"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "b"}]})"),
+      "user: a|assistant:  calls [{\"type\": \"function\", \"function\": {\"name\": \"f\", "
+      "\"arguments\": {}}}]|tool: 1|assistant: b|");
 }
 
 TEST_F(Records, TextsInEveryFile) {
@@ -94,7 +107,8 @@ TEST_F(Records, TextsInEveryFile) {
       {"a.tsv", "text\tid\none\t1\n\"two\nlines\"\t2\n"},
       {"bom.jsonl", "\xEF\xBB\xBF{\"text\": \"one\"}\n{\"text\": \"two\\nlines\"}\n"}};
   for (const auto& [name, text] : files)
-    for (const auto& [ending, bytes] : {std::pair{std::string(), text}, {".gz", gzipped(text)}, {".zst", zstandard(text)}}) {
+    for (const auto& [ending, bytes] :
+         {std::pair{std::string(), text}, {".gz", gzipped(text)}, {".zst", zstandard(text)}}) {
       const RecordFile file = read_records(write(name + ending, bytes), OnError::stop);
       ASSERT_EQ(file.records.size(), 2u) << name + ending;
       EXPECT_EQ(file.records[0].text, "one") << name + ending;
@@ -109,8 +123,10 @@ TEST_F(Records, CsvAsInRfc4180) {
   EXPECT_EQ(rows[1].fields, (std::vector<std::string>{"", "", "x"}));
   EXPECT_EQ(rows[2].fields, (std::vector<std::string>{"last"}));
   EXPECT_EQ(rows[2].line, 5);
-  EXPECT_THAT(error_of([] { parse_csv("a\n\"b", ',', "f"); }), HasSubstr("f line 2: a quoted field without its closing quote"));
-  EXPECT_THAT(error_of([] { parse_csv("\"a\"b", ',', "f"); }), HasSubstr("text behind a closing quote"));
+  EXPECT_THAT(error_of([] { parse_csv("a\n\"b", ',', "f"); }),
+              HasSubstr("f line 2: a quoted field without its closing quote"));
+  EXPECT_THAT(error_of([] { parse_csv("\"a\"b", ',', "f"); }),
+              HasSubstr("text behind a closing quote"));
 }
 
 TEST_F(Records, WhatIsWrongIsNamedWithItsLine) {
@@ -120,46 +136,59 @@ TEST_F(Records, WhatIsWrongIsNamedWithItsLine) {
   EXPECT_THAT(wrong("{\"text\": \"\"}"), HasSubstr("'text' is empty"));
   EXPECT_THAT(wrong("{\"txt\": \"a\", \"id\": 1}"), HasSubstr("found txt, id"));
   EXPECT_THAT(wrong(R"({"messages": []})"), HasSubstr("'messages' is empty"));
-  EXPECT_THAT(wrong(R"({"messages": [{"role": "user", "content": "a"}]})"), HasSubstr("no turn of the assistant"));
-  EXPECT_THAT(wrong(R"({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]})"),
-              HasSubstr("roles out of order: user in turn 2 follows user"));
-  EXPECT_THAT(wrong(R"({"messages": [{"role": "tool", "content": "a"}]})"), HasSubstr("tool in turn 1 is the first"));
-  EXPECT_THAT(wrong(R"({"messages": [{"role": "owner", "content": "a"}]})"), HasSubstr("turn 1 has the role 'owner'"));
+  EXPECT_THAT(wrong(R"({"messages": [{"role": "user", "content": "a"}]})"),
+              HasSubstr("no turn of the assistant"));
+  EXPECT_THAT(
+      wrong(
+          R"({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]})"),
+      HasSubstr("roles out of order: user in turn 2 follows user"));
+  EXPECT_THAT(wrong(R"({"messages": [{"role": "tool", "content": "a"}]})"),
+              HasSubstr("tool in turn 1 is the first"));
+  EXPECT_THAT(wrong(R"({"messages": [{"role": "owner", "content": "a"}]})"),
+              HasSubstr("turn 1 has the role 'owner'"));
   EXPECT_THAT(wrong(R"({"messages": [{"content": "a"}]})"), HasSubstr("turn 1 has no 'role'"));
   EXPECT_THAT(wrong(R"({"messages": [{"role": "user"}]})"), HasSubstr("turn 1 has no 'content'"));
-  EXPECT_THAT(wrong(R"({"conversations": [{"from": "human", "value": 5}]})"), HasSubstr("the 'value' of turn 1 is no text"));
+  EXPECT_THAT(wrong(R"({"conversations": [{"from": "human", "value": 5}]})"),
+              HasSubstr("the 'value' of turn 1 is no text"));
   EXPECT_THAT(wrong(R"({"instruction": "a", "output": ""})"), HasSubstr("'output' is empty"));
-  EXPECT_THAT(wrong(R"({"instruction": "a", "output": "b", "history": [1]})"), HasSubstr("[question, answer]"));
+  EXPECT_THAT(wrong(R"({"instruction": "a", "output": "b", "history": [1]})"),
+              HasSubstr("[question, answer]"));
   const auto whole = [&](const std::string& name, std::string_view text) {
     return error_of([&] { read_records(write(name, text), OnError::stop); });
   };
   EXPECT_THAT(whole("e.jsonl", ""), HasSubstr("is empty"));
   EXPECT_THAT(whole("e.jsonl", "\n\n"), HasSubstr("holds no record"));
-  EXPECT_THAT(whole("e.jsonl", "{\"text\": \"a\"}\n\xFF"), HasSubstr("byte 14 (line 2) is not UTF-8"));
+  EXPECT_THAT(whole("e.jsonl", "{\"text\": \"a\"}\n\xFF"),
+              HasSubstr("byte 14 (line 2) is not UTF-8"));
   EXPECT_THAT(whole("e.txt", std::string_view("ab\n\0c", 5)), HasSubstr("byte 3 (line 2) is NUL"));
   EXPECT_THAT(whole("e.csv", "id,words\n1,a\n"), HasSubstr("found id, words"));
   EXPECT_THAT(whole("e.csv", "id,text\n1\n"), HasSubstr("line 2: 1 fields, but 2 columns"));
   EXPECT_THAT(whole("e.json", "5"), HasSubstr("is a list"));
   for (const std::string& bytes : {gzipped("{\"text\": \"a\"}"), zstandard("{\"text\": \"a\"}")}) {
-    EXPECT_THAT(whole("e.jsonl.gz", bytes.substr(0, bytes.size() - 6)), HasSubstr("ends too early"));
+    EXPECT_THAT(whole("e.jsonl.gz", bytes.substr(0, bytes.size() - 6)),
+                HasSubstr("ends too early"));
     std::string damaged = bytes;
     damaged[4] = char(damaged[4] ^ 0xFF);
     damaged[bytes.size() / 2] = char(damaged[bytes.size() / 2] ^ 0x55);
     EXPECT_NE(whole("e.jsonl.gz", damaged), "");
   }
-  EXPECT_THAT(error_of([] { decompress(gzipped(std::string(1 << 20, 'a')), 1000, "f"); }), HasSubstr("more than 1000 B"));
-  EXPECT_THAT(error_of([] { decompress(zstandard(std::string(1 << 20, 'a')), 1000, "f"); }), HasSubstr("more than 1000 B"));
+  EXPECT_THAT(error_of([] { decompress(gzipped(std::string(1 << 20, 'a')), 1000, "f"); }),
+              HasSubstr("more than 1000 B"));
+  EXPECT_THAT(error_of([] { decompress(zstandard(std::string(1 << 20, 'a')), 1000, "f"); }),
+              HasSubstr("more than 1000 B"));
 }
 
 TEST_F(Records, BadOnesAreLeftOutWhereAsked) {
-  const std::string path = write("mixed.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\nnothing\n{\"text\": \"b\"}\n");
+  const std::string path =
+      write("mixed.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\nnothing\n{\"text\": \"b\"}\n");
   const RecordFile file = read_records(path, OnError::skip);
   EXPECT_EQ(file.records.size(), 2u);
   EXPECT_EQ(file.n_bad, 2);
   ASSERT_EQ(file.bad.size(), 2u);
   EXPECT_THAT(file.bad[0], HasSubstr("line 2: 'text' is no text"));
   EXPECT_THAT(file.bad[1], HasSubstr("line 3"));
-  EXPECT_THAT(error_of([&] { read_records(write("all.jsonl", "x\ny\n"), OnError::skip); }), HasSubstr("no record of it is good"));
+  EXPECT_THAT(error_of([&] { read_records(write("all.jsonl", "x\ny\n"), OnError::skip); }),
+              HasSubstr("no record of it is good"));
   EXPECT_THROW(parse_on_error("never"), Error);
 }
 
@@ -175,7 +204,10 @@ TEST_F(Records, SplitKeepsCopiesOnOneSide) {
   for (const std::string& v : split.validation)
     both += size_t(std::count(split.train.begin(), split.train.end(), v) > 0);
   EXPECT_LE(both, 2u);  // the document at the border
-  EXPECT_THAT(error_of([&] { read_text_files(write("c.jsonl", R"({"instruction": "a", "output": "b"})"), 0); }), HasSubstr("a conversation (alpaca)"));
+  EXPECT_THAT(error_of([&] {
+                read_text_files(write("c.jsonl", R"({"instruction": "a", "output": "b"})"), 0);
+              }),
+              HasSubstr("a conversation (alpaca)"));
 }
 
 TEST_F(Records, GzipMembersFollowEachOther) {
