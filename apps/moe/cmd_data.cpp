@@ -6,6 +6,7 @@
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
 #include "moe/base/progress.h"
+#include "moe/data/dedup.h"
 #include "moe/data/demo_corpus.h"
 #include "moe/data/records.h"
 #include "moe/report/table.h"
@@ -104,6 +105,97 @@ int run_inspect(const InspectOptions& o) {
   return 0;
 }
 
+struct DedupCommand {
+  std::vector<std::string> files;
+  std::string out, on_error = "skip";
+  double similarity = 0.6;
+  bool json = false;
+  MachineOptions machine;
+};
+
+/// A record as one line of JSON.
+std::string line_of(const Record& record) {
+  if (record.is_text()) return to_json_line(JsonObject{{"text", record.text}});
+  JsonObject o{{"messages", record.messages}};
+  if (!record.tools.is_null()) o["tools"] = record.tools;
+  return to_json_line(o);
+}
+
+/// "chats.jsonl.gz" is written as chats.jsonl.
+std::string output_name(const std::string& path) {
+  const std::string name = file_name(path);
+  return name.substr(0, name.find('.')) + ".jsonl";
+}
+
+int run_dedup(const DedupCommand& o) {
+  o.machine.apply();
+  std::vector<RecordFile> files;
+  std::vector<std::string> names, lines;
+  std::vector<size_t> file_of;
+  for (size_t f = 0; f < o.files.size(); ++f) {
+    files.push_back(read_records(o.files[f], parse_on_error(o.on_error)));
+    const std::string name = output_name(o.files[f]);
+    MOE_CHECK(std::find(names.begin(), names.end(), name) == names.end(),
+              "[data] two files would be written as ", name, "; rename one of them");
+    names.push_back(name);
+    for (const Record& record : files.back().records) {
+      lines.push_back(line_of(record));
+      file_of.push_back(f);
+    }
+  }
+  // Conversations are compared by what is said.
+  std::vector<std::string> texts;
+  for (const RecordFile& file : files)
+    for (const Record& record : file.records) {
+      std::string text = record.text;
+      for (const Json& m : record.messages) {
+        const Json* content = m.as_object().if_contains("content");
+        if (content && content->is_string()) text += std::string(content->as_string()) + "\n";
+      }
+      texts.push_back(std::move(text));
+    }
+  ProgressLine progress(o.json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const std::vector<Duplicate> found =
+      find_duplicates(views, {.similarity = o.similarity, .progress = [&](double share) {
+                                progress.update(progress_bar(share, 20) + " comparing documents");
+                              }});
+  progress.finish();
+  std::vector<const Duplicate*> duplicate(lines.size(), nullptr);
+  for (const Duplicate& d : found) duplicate[size_t(d.index)] = &d;
+  make_directories(real_fs(), o.out);
+  Table table({"file", "records", "exact copies", "near copies", "kept", "written"});
+  JsonArray rows;
+  size_t i = 0;
+  for (size_t f = 0; f < files.size(); ++f) {
+    std::string content;
+    int64_t exact = 0, near = 0, kept = 0;
+    for (; i < lines.size() && file_of[i] == f; ++i) {
+      if (duplicate[i]) {
+        (duplicate[i]->exact ? exact : near) += 1;
+      } else {
+        ++kept;
+        content += lines[i] + "\n";
+      }
+    }
+    const std::string path = join_path(o.out, names[f]);
+    write_file_atomic(real_fs(), path, content);
+    table.row({o.files[f], with_commas(std::ssize(files[f].records)), with_commas(exact),
+               with_commas(near), with_commas(kept), path});
+    rows.push_back(JsonObject{{"file", o.files[f]},
+                              {"records", files[f].records.size()},
+                              {"exact_copies", exact},
+                              {"near_copies", near},
+                              {"kept", kept},
+                              {"written", path}});
+  }
+  if (o.json)
+    print_json({{"files", rows}});
+  else
+    print_line(table.text());
+  return 0;
+}
+
 }  // namespace
 
 RunCommand add_data(CLI::App& app) {
@@ -143,8 +235,29 @@ RunCommand add_data(CLI::App& app) {
       ->add_option("--on-error", looked->on_error, "a record that is wrong: stop, skip or report")
       ->capture_default_str();
   inspect->add_flag("--json", looked->json, "one JSON object");
-  return [o, looked, inspect] {
+  auto copies = std::make_shared<DedupCommand>();
+  CLI::App* dedup =
+      app.add_subcommand("dedup", "Leave out copies and near copies, within and between files");
+  dedup
+      ->add_option(
+          "files", copies->files,
+          "files of records; of two copies the one in the earlier file stays, so name what "
+          "must not leak (evaluation, validation) before the training data")
+      ->required();
+  dedup->add_option("--out", copies->out, "folder for the files without copies, as .jsonl")
+      ->required();
+  dedup
+      ->add_option("--similarity", copies->similarity,
+                   "Jaccard similarity of word triples from which on two are copies; 1: exact ones")
+      ->check(CLI::Range(0.3, 1.0))
+      ->capture_default_str();
+  dedup->add_option("--on-error", copies->on_error, "a record that is wrong: stop, skip or report")
+      ->capture_default_str();
+  dedup->add_flag("--json", copies->json, "one JSON object");
+  copies->machine.add(*dedup);
+  return [o, looked, inspect, copies, dedup] {
     if (inspect->parsed()) return run_inspect(*looked);
+    if (dedup->parsed()) return run_dedup(*copies);
     const DemoCorpus corpus(uint64_t(o->seed));
     const Split split = o->split == "train" ? Split::train : Split::validation;
     for (int64_t i = 0; i < o->n; ++i) {

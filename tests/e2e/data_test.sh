@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# moe data from outside: records of every kind train a model, copies go, wrong lines are named.
+. "$MOE_SOURCE_DIR/tests/e2e/lib.sh"
+moe=$MOE_BINARY
+
+"$moe" data generate -n 300 --json | sed 's/^.*"prompt": *"\(.*\)", *"answer": *"\(.*\)"}$/{"text": "\1\2"}/' >texts.jsonl
+gzip -k texts.jsonl
+for file in texts.jsonl texts.jsonl.gz; do
+  expect_exit 0 "$moe" train data.path=$file run_dir="run-$file" train.steps=2 model.d_model=16 model.n_layers=1 data.seq_len=32
+done
+cmp run-texts.jsonl/checkpoints/ckpt-000002/model.safetensors run-texts.jsonl.gz/checkpoints/ckpt-000002/model.safetensors ||
+  fail "compressed data trains another model"
+
+expect_exit 0 "$moe" data inspect texts.jsonl.gz --json
+expect_in out '"form": "text"'
+echo '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}' >chats.jsonl
+echo '{"messages": [{"role": "assistant"}]}' >>chats.jsonl
+expect_exit 0 "$moe" data inspect chats.jsonl
+expect_in out "[b<|im_end|>]"
+expect_in out "line 2"
+
+cp texts.jsonl copies.jsonl
+expect_exit 0 "$moe" data dedup texts.jsonl copies.jsonl --out clean --json
+[ ! -s clean/copies.jsonl ] || fail "copies of the first file are still in the second"
+[ "$(wc -l <clean/texts.jsonl)" -gt 10 ] || fail "the first file lost its records"
+
+refused() { # CODE TEXT COMMAND...
+  local code=$1 text=$2
+  shift 2
+  expect_exit "$code" "$@"
+  expect_one_line err
+  expect_in err "$text"
+}
+echo '{"text": 5}' >bad.jsonl
+refused 1 "bad.jsonl line 1: 'text' is no text" "$moe" train data.path=bad.jsonl run_dir=bad
+head -n 1 chats.jsonl >chat.jsonl
+refused 1 "a conversation (messages)" "$moe" train data.path=chat.jsonl run_dir=bad
+head -c 200 texts.jsonl.gz >cut.jsonl.gz
+refused 1 "ends too early" "$moe" data inspect cut.jsonl.gz
+printf '\xff\xfea\x00' >utf16.txt
+refused 1 "byte 0 (line 1) is not UTF-8" "$moe" data inspect utf16.txt
