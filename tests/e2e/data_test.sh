@@ -25,6 +25,13 @@ expect_exit 0 "$moe" data dedup texts.jsonl copies.jsonl --out clean --json
 [ ! -s clean/copies.jsonl ] || fail "copies of the first file are still in the second"
 [ "$(wc -l <clean/texts.jsonl)" -gt 10 ] || fail "the first file lost its records"
 
+expect_exit 0 "$moe" data filter texts.jsonl --min-chars 20 --block-words tom --out good --rejected why.jsonl --json
+expect_in out '"min_characters"'
+[ "$(($(wc -l <good/texts.jsonl) + $(wc -l <why.jsonl)))" -eq "$(wc -l <texts.jsonl)" ] || fail "filter lost records"
+expect_exit 0 "$moe" data split texts.jsonl --val 0.3 --test 0.2 --out parts --json
+[ "$(cat parts/*.jsonl | sort | md5sum)" = "$(sort texts.jsonl | md5sum)" ] || fail "split lost or changed records"
+expect_exit 2 "$moe" data split texts.jsonl --val 0.8 --test 0.5 --out parts
+
 refused() { # CODE TEXT COMMAND...
   local code=$1 text=$2
   shift 2

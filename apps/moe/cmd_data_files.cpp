@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT
+// moe data inspect, dedup, filter and split: files of records in, JSON lines out.
+#include "apps/moe/cmd_data_files.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <map>
+#include <memory>
+
+#include "moe/base/error.h"
+#include "moe/base/fs.h"
+#include "moe/base/progress.h"
+#include "moe/base/rng.h"
+#include "moe/data/dedup.h"
+#include "moe/data/filter.h"
+#include "moe/data/records.h"
+#include "moe/report/table.h"
+#include "moe/text/chat_template.h"
+
+#include "apps/moe/cmd_tokenizer.h"
+#include "apps/moe/command.h"
+
+namespace moe {
+namespace {
+
+struct InspectOptions {
+  std::string file, tokenizer, chat_template = "chatml", on_error = "skip";
+  int64_t samples = 5;
+  bool json = false;
+};
+
+/// The shortest, the median, the longest.
+std::string spread(std::vector<int64_t> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  return str(with_commas(numbers.front()), ", ", with_commas(numbers[numbers.size() / 2]), ", ",
+             with_commas(numbers.back()));
+}
+
+/// A rendered conversation for people: what is trained on in green, or between [ and ].
+std::string with_trained_parts(const Rendered& rendered, bool color) {
+  const std::string& text = rendered.text.bytes;
+  std::string out;
+  size_t done = 0;
+  for (const auto& [begin, end] : rendered.generated) {
+    out += text.substr(done, begin - done) + (color ? "\x1b[32m" : "[");
+    out += text.substr(begin, end - begin) + (color ? "\x1b[0m" : "]");
+    done = end;
+  }
+  return out + text.substr(done);
+}
+
+int run_inspect(const InspectOptions& o) {
+  const RecordFile file = read_records(o.file, parse_on_error(o.on_error));
+  const auto source = find_built_in_template(o.chat_template);
+  MOE_CHECK(source, "[data] no template '", printable(o.chat_template, 40),
+            "'; moe template list names them");
+  const ChatTemplate chat_template(*source, str("[template ", o.chat_template, "]"));
+  const auto tokenizer = o.tokenizer.empty() ? nullptr : open_any_tokenizer(o.tokenizer, "");
+  std::vector<int64_t> bytes, tokens, turns;
+  JsonArray samples;
+  std::string shown;
+  for (size_t i = 0; i < file.records.size(); ++i) {
+    const Record& record = file.records[i];
+    Rendered rendered;
+    rendered.text = record.text;
+    if (!record.is_text()) {
+      const Json context = JsonObject{
+          {"messages", record.messages}, {"tools", record.tools}, {"add_generation_prompt", false}};
+      rendered = render_chat(chat_template, context, {.tidy = true});
+      turns.push_back(std::ssize(record.messages));
+    }
+    const std::string& text = rendered.text.bytes;
+    bytes.push_back(std::ssize(text));
+    if (tokenizer) tokens.push_back(std::ssize(tokenizer->encode(text, SpecialTokens::parse)));
+    if (std::ssize(samples) >= o.samples) continue;
+    JsonArray trained;
+    for (const auto& [begin, end] : rendered.generated)
+      trained.push_back(JsonArray{Json(begin), Json(end)});
+    samples.push_back(JsonObject{{"line", record.line}, {"text", text}, {"trained", trained}});
+    constexpr size_t kShown = 1000;
+    std::string sample = with_trained_parts(rendered, wants_color(1));
+    if (sample.size() > kShown) sample = sample.substr(0, kShown) + " ...";
+    shown += str("\n--- line ", record.line, "\n", sample, "\n");
+  }
+  JsonObject out{{"file", o.file},
+                 {"form", file.form},
+                 {"records", file.records.size()},
+                 {"bad_records", file.n_bad},
+                 {"samples", samples}};
+  JsonArray bad;
+  for (const std::string& line : file.bad) bad.push_back(Json(line));
+  out["bad"] = bad;
+  if (o.json) {
+    print_json(out);
+    return 0;
+  }
+  Table table({"", ""});
+  table.row({"form", file.form});
+  table.row({"records", with_commas(std::ssize(file.records))});
+  table.row({"left out", with_commas(file.n_bad)});
+  table.row({"bytes: least, median, most", spread(bytes)});
+  if (!turns.empty()) table.row({"turns: least, median, most", spread(turns)});
+  if (!tokens.empty()) table.row({"tokens: least, median, most", spread(tokens)});
+  std::string text = table.text();
+  for (const std::string& line : file.bad) text += "bad: " + line + "\n";
+  print_line(text + shown);
+  return 0;
+}
+
+struct DedupCommand {
+  std::vector<std::string> files;
+  std::string out, on_error = "skip";
+  double similarity = 0.6;
+  bool json = false;
+  MachineOptions machine;
+};
+
+/// A record as one line of JSON.
+std::string line_of(const Record& record) {
+  if (record.is_text()) return to_json_line(JsonObject{{"text", record.text}});
+  JsonObject o{{"messages", record.messages}};
+  if (!record.tools.is_null()) o["tools"] = record.tools;
+  return to_json_line(o);
+}
+
+/// What is said in a record: its text, or what its turns hold.
+std::string words_of(const Record& record) {
+  std::string text = record.text;
+  for (const Json& m : record.messages) {
+    const Json* content = m.as_object().if_contains("content");
+    if (content && content->is_string()) text += std::string(content->as_string()) + "\n";
+  }
+  return text;
+}
+
+/// "chats.jsonl.gz" is written as chats.jsonl.
+std::string output_name(const std::string& path) {
+  const std::string name = file_name(path);
+  return name.substr(0, name.find('.')) + ".jsonl";
+}
+
+int run_dedup(const DedupCommand& o) {
+  o.machine.apply();
+  std::vector<RecordFile> files;
+  std::vector<std::string> names, lines;
+  std::vector<size_t> file_of;
+  for (size_t f = 0; f < o.files.size(); ++f) {
+    files.push_back(read_records(o.files[f], parse_on_error(o.on_error)));
+    const std::string name = output_name(o.files[f]);
+    MOE_CHECK(std::find(names.begin(), names.end(), name) == names.end(),
+              "[data] two files would be written as ", name, "; rename one of them");
+    names.push_back(name);
+    for (const Record& record : files.back().records) {
+      lines.push_back(line_of(record));
+      file_of.push_back(f);
+    }
+  }
+  std::vector<std::string> texts;
+  for (const RecordFile& file : files)
+    for (const Record& record : file.records) texts.push_back(words_of(record));
+  ProgressLine progress(o.json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const std::vector<Duplicate> found =
+      find_duplicates(views, {.similarity = o.similarity, .progress = [&](double share) {
+                                progress.update(progress_bar(share, 20) + " comparing documents");
+                              }});
+  progress.finish();
+  std::vector<const Duplicate*> duplicate(lines.size(), nullptr);
+  for (const Duplicate& d : found) duplicate[size_t(d.index)] = &d;
+  make_directories(real_fs(), o.out);
+  Table table({"file", "records", "exact copies", "near copies", "kept", "written"});
+  JsonArray rows;
+  size_t i = 0;
+  for (size_t f = 0; f < files.size(); ++f) {
+    std::string content;
+    int64_t exact = 0, near = 0, kept = 0;
+    for (; i < lines.size() && file_of[i] == f; ++i) {
+      if (duplicate[i]) {
+        (duplicate[i]->exact ? exact : near) += 1;
+      } else {
+        ++kept;
+        content += lines[i] + "\n";
+      }
+    }
+    const std::string path = join_path(o.out, names[f]);
+    write_file_atomic(real_fs(), path, content);
+    table.row({o.files[f], with_commas(std::ssize(files[f].records)), with_commas(exact),
+               with_commas(near), with_commas(kept), path});
+    rows.push_back(JsonObject{{"file", o.files[f]},
+                              {"records", files[f].records.size()},
+                              {"exact_copies", exact},
+                              {"near_copies", near},
+                              {"kept", kept},
+                              {"written", path}});
+  }
+  if (o.json)
+    print_json({{"files", rows}});
+  else
+    print_line(table.text());
+  return 0;
+}
+
+struct FilterCommand {
+  std::vector<std::string> files;
+  std::string out, on_error = "skip";
+  FilterRules rules;
+  std::string rejected;
+  bool json = false;
+};
+
+int run_filter(const FilterCommand& o) {
+  make_directories(real_fs(), o.out);
+  Table table({"file", "records", "kept", "left out"});
+  JsonArray rows;
+  std::string rejected;
+  for (const std::string& path : o.files) {
+    const RecordFile file = read_records(path, parse_on_error(o.on_error));
+    std::map<std::string, int64_t> broken;
+    std::string content;
+    int64_t kept = 0;
+    for (const Record& record : file.records) {
+      const std::string rule = broken_rule(words_of(record), o.rules);
+      if (rule.empty()) {
+        ++kept;
+        content += line_of(record) + "\n";
+        continue;
+      }
+      ++broken[rule];
+      JsonObject why = parse_json(line_of(record), "record", 16).as_object();
+      why["rule"] = rule;
+      why["line"] = record.line;
+      if (!o.rejected.empty()) rejected += to_json_line(why) + "\n";
+    }
+    write_file_atomic(real_fs(), join_path(o.out, output_name(path)), content);
+    JsonObject counts;
+    std::vector<std::string> reasons;
+    for (const auto& [rule, n] : broken) {
+      counts[rule] = n;
+      reasons.push_back(str(rule, " ", with_commas(n)));
+    }
+    table.row({path, with_commas(std::ssize(file.records)), with_commas(kept),
+               reasons.empty() ? "none" : join(reasons, ", ")});
+    rows.push_back(JsonObject{
+        {"file", path}, {"records", file.records.size()}, {"kept", kept}, {"left_out", counts}});
+  }
+  if (!o.rejected.empty()) write_file_atomic(real_fs(), o.rejected, rejected);
+  if (o.json)
+    print_json({{"files", rows}});
+  else
+    print_line(table.text());
+  return 0;
+}
+
+struct SplitCommand {
+  std::vector<std::string> files;
+  std::string out, on_error = "skip";
+  double validation = 0.1, test = 0;
+  int64_t seed = 0;
+  bool json = false;
+};
+
+/// By a hash of what is said, so that copies of a record fall on one side and more data moves
+/// nothing.
+int run_split(const SplitCommand& o) {
+  if (o.validation + o.test >= 1)
+    throw Error("[data split] --val and --test leave nothing to train on", ExitCode::usage);
+  make_directories(real_fs(), o.out);
+  std::map<std::string, std::string> parts{{"train", ""}};
+  if (o.validation > 0) parts["val"] = "";
+  if (o.test > 0) parts["test"] = "";
+  std::map<std::string, int64_t> counts;
+  for (const std::string& path : o.files)
+    for (const Record& record : read_records(path, parse_on_error(o.on_error)).records) {
+      const double at = double(stable_hash(words_of(record), uint64_t(o.seed)) >> 11) * 0x1p-53;
+      const char* part = at < o.test ? "test" : at < o.test + o.validation ? "val" : "train";
+      parts[part] += line_of(record) + "\n";
+      ++counts[part];
+    }
+  JsonObject out;
+  Table table({"part", "records", "written"});
+  for (const auto& [part, content] : parts) {
+    const std::string path = join_path(o.out, part + ".jsonl");
+    write_file_atomic(real_fs(), path, content);
+    table.row({part, with_commas(counts[part]), path});
+    out[part] = counts[part];
+  }
+  if (o.json)
+    print_json(out);
+  else
+    print_line(table.text());
+  return 0;
+}
+
+void add_on_error(CLI::App* app, std::string& on_error) {
+  app->add_option("--on-error", on_error, "a record that is wrong: stop, skip or report")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+DataFileCommands add_data_file_commands(CLI::App& app) {
+  auto looked = std::make_shared<InspectOptions>();
+  CLI::App* inspect = app.add_subcommand(
+      "inspect", "What a file of records holds: form, lengths, wrong lines, samples");
+  inspect->add_option("file", looked->file, "txt, jsonl, json, csv, tsv; also .gz and .zst")
+      ->required();
+  inspect->add_option("-n,--samples", looked->samples, "records to show")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+  inspect
+      ->add_option("--template", looked->chat_template,
+                   "how conversations are shown: moe template list")
+      ->capture_default_str();
+  inspect->add_option("--tokenizer", looked->tokenizer, "count tokens too");
+  inspect
+      ->add_option("--on-error", looked->on_error, "a record that is wrong: stop, skip or report")
+      ->capture_default_str();
+  inspect->add_flag("--json", looked->json, "one JSON object");
+  auto copies = std::make_shared<DedupCommand>();
+  CLI::App* dedup =
+      app.add_subcommand("dedup", "Leave out copies and near copies, within and between files");
+  dedup
+      ->add_option(
+          "files", copies->files,
+          "files of records; of two copies the one in the earlier file stays, so name what "
+          "must not leak (evaluation, validation) before the training data")
+      ->required();
+  dedup->add_option("--out", copies->out, "folder for the files without copies, as .jsonl")
+      ->required();
+  dedup
+      ->add_option("--similarity", copies->similarity,
+                   "Jaccard similarity of word triples from which on two are copies; 1: exact ones")
+      ->check(CLI::Range(0.3, 1.0))
+      ->capture_default_str();
+  add_on_error(dedup, copies->on_error);
+  dedup->add_flag("--json", copies->json, "one JSON object");
+  copies->machine.add(*dedup);
+
+  auto f = std::make_shared<FilterCommand>();
+  CLI::App* filter =
+      app.add_subcommand("filter", "Leave out what is not worth training on, and count why");
+  filter->add_option("files", f->files, "files of records")->required();
+  filter->add_option("--out", f->out, "folder for what is kept, as .jsonl")->required();
+  filter->add_option("--rejected", f->rejected, "file for what is left out, each with its rule");
+  filter->add_option("--min-chars", f->rules.min_characters, "least characters");
+  filter->add_option("--max-chars", f->rules.max_characters, "most characters");
+  filter->add_option(
+      "--max-symbols", f->rules.max_symbol_ratio,
+      "most of the characters that are neither letters, digits nor spaces, e.g. 0.3");
+  filter->add_option("--max-repeated-lines", f->rules.max_repeated_lines,
+                     "most of the text in lines that come again, e.g. 0.3");
+  filter->add_option("--max-repeated-words", f->rules.max_repeated_words,
+                     "most of the text in runs of five words that come again, e.g. 0.2");
+  filter
+      ->add_option(
+          "--language", f->rules.languages,
+          "keep only these: zh, ja, ko, ru, el, ar, he, hi, th, en, de, fr, es, it, pt, nl")
+      ->delimiter(',');
+  filter->add_option("--block-words", f->rules.blocked_words, "words that no record may hold")
+      ->delimiter(',');
+  filter->add_option("--block-urls", f->rules.blocked_urls, "parts of URLs that no record may hold")
+      ->delimiter(',');
+  add_on_error(filter, f->on_error);
+  filter->add_flag("--json", f->json, "one JSON object");
+
+  auto s = std::make_shared<SplitCommand>();
+  CLI::App* split =
+      app.add_subcommand("split", "Cut records into train.jsonl, val.jsonl and test.jsonl");
+  split->add_option("files", s->files, "files of records")->required();
+  split->add_option("--out", s->out, "folder for the parts")->required();
+  split->add_option("--val", s->validation, "share of the records")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  split->add_option("--test", s->test, "share of the records")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  add_seed_option(*split, "--seed", s->seed, "another seed, another split")->capture_default_str();
+  add_on_error(split, s->on_error);
+  split->add_flag("--json", s->json, "one JSON object");
+  return {{inspect, [looked] { return run_inspect(*looked); }},
+          {dedup, [copies] { return run_dedup(*copies); }},
+          {filter, [f] { return run_filter(*f); }},
+          {split, [s] { return run_split(*s); }}};
+}
+
+}  // namespace moe
