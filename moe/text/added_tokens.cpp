@@ -29,7 +29,8 @@ AddedTokenFinder::Match AddedTokenFinder::longest_at(std::string_view text, size
 
 void AddedTokenFinder::split(std::string_view text, SpecialTokens specials,
                              const std::function<void(std::string_view, size_t)>& on_text,
-                             const std::function<void(TokenId)>& on_token) const {
+                             const std::function<void(TokenId)>& on_token,
+                             std::string_view marks) const {
   const uint16_t* flags = code_point_flags();
   size_t done = 0;  // handed out
   for (size_t i = 0; i < text.size();) {
@@ -46,6 +47,8 @@ void AddedTokenFinder::split(std::string_view text, SpecialTokens specials,
     i = end;  // refused or not, what matched is not looked at again
     const AddedToken& token = *match.token;
     if (token.special && specials == SpecialTokens::as_text) continue;
+    const std::string_view own_marks = marks.substr(std::min(begin, marks.size()), match.size);
+    if (token.special && own_marks.find_first_not_of('\0') != std::string_view::npos) continue;
     if (token.single_word) {
       const bool left = begin > 0 && (flags[code_point_before(text, begin).value] & kWordCharacter);
       const bool right =

@@ -31,9 +31,11 @@ class AddedTokenFinder {
   AddedTokenFinder(std::vector<AddedToken> tokens, const std::vector<std::string>& contents);
   bool empty() const { return tokens_.empty(); }
   /// Calls text(part, begin) for what lies between matches and token(id) for each match, in order.
+  /// marks: one for each byte, or none; a special token is then found only where all of its bytes
+  /// have the mark 0.
   void split(std::string_view text, SpecialTokens specials,
              const std::function<void(std::string_view, size_t begin)>& on_text,
-             const std::function<void(TokenId)>& on_token) const;
+             const std::function<void(TokenId)>& on_token, std::string_view marks = {}) const;
 
  private:
   struct Match {

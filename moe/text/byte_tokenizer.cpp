@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The byte tokenizer: id = byte value, 256 = "<|endoftext|>". It knows every text and needs no
 // training (ByT5, Xue et al. 2021, arXiv:2105.13626, uses the same idea with other ids).
+#include <algorithm>
+#include <array>
+
 #include "moe/base/error.h"
 #include "moe/text/tokenizer.h"
 
@@ -20,16 +23,24 @@ class ByteTokenizer : public Tokenizer {
   std::optional<TokenId> eos_id() const override { return kEndOfTextId; }
 
   std::vector<TokenId> encode(std::string_view text, SpecialTokens specials) const override {
+    if (specials == SpecialTokens::parse) return encode_marked(text, {});
+    return ids_of(text);
+  }
+
+  std::vector<TokenId> encode_marked(std::string_view text, std::string_view marks) const override {
     std::vector<TokenId> ids;
     ids.reserve(text.size());
-    while (!text.empty()) {
-      const size_t special =
-          specials == SpecialTokens::parse ? text.find(kEndOfText) : std::string_view::npos;
-      for (const char c : text.substr(0, special)) ids.push_back(static_cast<uint8_t>(c));
-      if (special == std::string_view::npos) break;
-      ids.push_back(kEndOfTextId);
-      text.remove_prefix(special + kEndOfText.size());
+    size_t done = 0;
+    for (size_t at; (at = text.find(kEndOfText, done)) != std::string_view::npos;) {
+      const std::string_view own = marks.substr(std::min(at, marks.size()), kEndOfText.size());
+      const bool is_text = own.find_first_not_of('\0') != std::string_view::npos;
+      const size_t end = at + kEndOfText.size();
+      for (const TokenId id : ids_of(text.substr(done, (is_text ? end : at) - done)))
+        ids.push_back(id);
+      if (!is_text) ids.push_back(kEndOfTextId);
+      done = end;
     }
+    for (const TokenId id : ids_of(text.substr(done))) ids.push_back(id);
     return ids;
   }
 
@@ -41,6 +52,13 @@ class ByteTokenizer : public Tokenizer {
   }
 
  private:
+  static std::vector<TokenId> ids_of(std::string_view text) {
+    std::vector<TokenId> ids(text.size());
+    std::transform(text.begin(), text.end(), ids.begin(),
+                   [](char c) { return TokenId(static_cast<uint8_t>(c)); });
+    return ids;
+  }
+
   std::array<char, 256> bytes_;
 };
 

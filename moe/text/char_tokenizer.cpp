@@ -50,6 +50,10 @@ class CharTokenizer : public Tokenizer {
     return ids;
   }
 
+  std::vector<TokenId> encode_marked(std::string_view text, std::string_view) const override {
+    return encode(text, SpecialTokens::as_text);  // there are none
+  }
+
   std::string_view token_bytes(TokenId id) const override {
     MOE_CHECK(id >= 0 && id < vocab_size(), "[tokenizer] id ", id,
               " is not one of the char tokenizer's 0 .. ", vocab_size() - 1);

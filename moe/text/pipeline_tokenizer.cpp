@@ -123,17 +123,12 @@ class PipelineTokenizer : public Tokenizer {
   }
 
   std::vector<TokenId> encode(std::string_view text, SpecialTokens specials) const override {
-    std::vector<TokenId> out;
-    out.reserve(text.size() / 3 + 8);
-    const auto token = [&](TokenId id) { out.push_back(id); };
-    const auto plain = [&](std::string_view part, size_t begin) {
-      encode_part(part, begin == 0, specials, out);
-    };
-    if (raw_tokens_->empty())
-      plain(text, 0);
-    else
-      raw_tokens_->split(text, specials, plain, token);
-    return out;
+    return encode_parts(text, specials, specials, {});
+  }
+
+  std::vector<TokenId> encode_marked(std::string_view text, std::string_view marks) const override {
+    // What is not found as a marker is text, whoever wrote it.
+    return encode_parts(text, SpecialTokens::parse, SpecialTokens::as_text, marks);
   }
 
   std::string_view token_bytes(TokenId id) const override {
@@ -168,6 +163,24 @@ class PipelineTokenizer : public Tokenizer {
   }
 
  private:
+  /// markers: whether special tokens are found in the text as it stands; between: what the rest may
+  /// give.
+  std::vector<TokenId> encode_parts(std::string_view text, SpecialTokens markers,
+                                    SpecialTokens between, std::string_view marks) const {
+    std::vector<TokenId> out;
+    out.reserve(text.size() / 3 + 8);
+    const auto plain = [&](std::string_view part, size_t begin) {
+      encode_part(part, begin == 0, between, out);
+    };
+    if (raw_tokens_->empty()) {
+      if (!text.empty()) plain(text, 0);
+      return out;
+    }
+    raw_tokens_->split(
+        text, markers, plain, [&](TokenId id) { out.push_back(id); }, marks);
+    return out;
+  }
+
   bool text_gives_special_token() const {
     const TokenModelSpec& m = spec_.model;
     std::vector<bool> given(texts_.size());

@@ -33,6 +33,12 @@ class Tokenizer {
   /// without an id and its byte offset, where the tokenizer has no other way.
   virtual std::vector<TokenId> encode(std::string_view text,
                                       SpecialTokens specials = SpecialTokens::as_text) const = 0;
+  /// The ids of a text of which a program wrote some parts and people others: special tokens are
+  /// found only where every byte has the mark 0 (jinja::Text::origins). marks: one for each byte of
+  /// the text, or none when all of it is the program's. Cut once, as a whole: marks change no other
+  /// id.
+  virtual std::vector<TokenId> encode_marked(std::string_view text,
+                                             std::string_view marks) const = 0;
   /// The bytes one id stands for within a text; of a special token its text, of an id that a file
   /// leaves out none. Valid as long as the tokenizer. Throws Error when the id is out of range.
   virtual std::string_view token_bytes(TokenId id) const = 0;

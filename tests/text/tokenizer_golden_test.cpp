@@ -68,6 +68,32 @@ TEST_P(TokenizerGolden, EqualsTheLibrary) {
   }
 }
 
+TEST_P(TokenizerGolden, MarksHideSpecialTokensAndNothingElse) {
+  const auto tokenizer = read_tokenizer(kGolden + GetParam() + ".tokenizer.json");
+  const Json cases = read_json(kGolden + GetParam() + std::string(kEnding), "[golden]");
+  for (const Json& item : cases.as_array()) {
+    const std::string text(item.at("text").as_string());
+    EXPECT_EQ(tokenizer->encode_marked(text, std::string(text.size(), '\1')),
+              tokenizer->encode(text));
+    EXPECT_EQ(tokenizer->encode_marked(text, std::string(text.size(), '\0')),
+              tokenizer->encode_marked(text, {}));
+  }
+  for (const AddedToken& token : tokenizer->spec()->added_tokens) {
+    if (!token.special || token.normalized || token.single_word) continue;
+    // The same marker twice: once the program's, once a person's.
+    const std::string text = token.content + " a " + token.content;
+    std::string marks(text.size(), '\0');
+    marks.back() = '\1';
+    const std::vector<TokenId> ids = tokenizer->encode_marked(text, marks);
+    const auto unknown = tokenizer->spec()->model.unk_id;
+    ASSERT_FALSE(ids.empty());
+    EXPECT_EQ(ids[0], token.id);
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), token.id),
+              1 + (token.id == unknown ? std::count(ids.begin() + 1, ids.end(), token.id) : 0))
+        << token.content;
+  }
+}
+
 TEST_P(TokenizerGolden, IsTheSameDocumentWhenWritten) {
   const std::string path = kGolden + GetParam() + ".tokenizer.json";
   const Json theirs = read_json(path, "[golden]");

@@ -35,6 +35,16 @@ TEST(ByteTokenizer, KeepsAllBytesThroughARoundTrip) {
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(all)), all);
 }
 
+TEST(ByteTokenizer, AMarkedEndOfTextIsText) {
+  const auto tokenizer = make_byte_tokenizer();
+  const std::string text = "<|endoftext|>a<|endoftext|>";
+  std::string marks(text.size(), '\0');
+  EXPECT_THAT(tokenizer->encode_marked(text, marks), ElementsAre(256, 'a', 256));
+  marks[16] = '\2';
+  EXPECT_EQ(tokenizer->encode_marked(text, marks).size(), 1u + 1 + 13);
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode_marked(text, marks)), "a<|endoftext|>");
+}
+
 TEST(ByteTokenizer, ReadsTheEndOfTextMarkAsOneId) {
   const auto tokenizer = make_byte_tokenizer();
   EXPECT_EQ(tokenizer->eos_id(), 256);
