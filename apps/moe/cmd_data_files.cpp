@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// moe data inspect, dedup, filter and split: files of records in, JSON lines out.
+// moe data inspect, dedup, filter, split and identity: files of records in, JSON lines out.
 #include "apps/moe/cmd_data_files.h"
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include "moe/base/rng.h"
 #include "moe/data/dedup.h"
 #include "moe/data/filter.h"
+#include "moe/data/identity.h"
 #include "moe/data/records.h"
 #include "moe/report/table.h"
 #include "moe/text/chat_template.h"
@@ -291,6 +292,33 @@ int run_split(const SplitCommand& o) {
   return 0;
 }
 
+struct IdentityCommand {
+  Identity identity;
+  std::string out, from, language;
+};
+
+int run_identity(const IdentityCommand& o) {
+  MOE_CHECK(!o.identity.name.empty() && !o.identity.author.empty(),
+            "[data identity] --name and --author must not be empty");
+  std::vector<Record> records;
+  if (o.from.empty()) {
+    records = identity_records(o.identity, o.language);
+  } else {
+    for (const Record& record : read_records(o.from, OnError::stop).records)
+      records.push_back(with_identity(record, o.identity));
+  }
+  std::string content;
+  for (const Record& record : records) content += line_of(record) + "\n";
+  if (o.out.empty()) {
+    content.pop_back();
+    print_line(content);
+    return 0;
+  }
+  write_file_atomic(real_fs(), o.out, content);
+  print_line(str("wrote ", o.out, ": ", with_commas(std::ssize(records)), " conversations"));
+  return 0;
+}
+
 void add_on_error(CLI::App* app, std::string& on_error) {
   app->add_option("--on-error", on_error, "a record that is wrong: stop, skip or report")
       ->capture_default_str();
@@ -377,7 +405,18 @@ DataFileCommands add_data_file_commands(CLI::App& app) {
   add_seed_option(*split, "--seed", s->seed, "another seed, another split")->capture_default_str();
   add_on_error(split, s->on_error);
   split->add_flag("--json", s->json, "one JSON object");
-  return {{inspect, [looked] { return run_inspect(*looked); }},
+  auto self = std::make_shared<IdentityCommand>();
+  CLI::App* identity =
+      app.add_subcommand("identity", "Conversations in which a model says its name and its author");
+  identity->add_option("--name", self->identity.name, "of the model")->required();
+  identity->add_option("--author", self->identity.author, "who made it")->required();
+  identity->add_option(
+      "--from", self->from,
+      "a file of records with {{name}} and {{author}} instead of the built-in questions");
+  identity->add_option("--language", self->language, "en or zh; default: both");
+  identity->add_option("--out", self->out, "a .jsonl file; default: stdout");
+  return {{identity, [self] { return run_identity(*self); }},
+          {inspect, [looked] { return run_inspect(*looked); }},
           {dedup, [copies] { return run_dedup(*copies); }},
           {filter, [f] { return run_filter(*f); }},
           {split, [s] { return run_split(*s); }}};

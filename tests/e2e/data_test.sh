@@ -32,6 +32,11 @@ expect_exit 0 "$moe" data split texts.jsonl --val 0.3 --test 0.2 --out parts --j
 [ "$(cat parts/*.jsonl | sort | md5sum)" = "$(sort texts.jsonl | md5sum)" ] || fail "split lost or changed records"
 expect_exit 2 "$moe" data split texts.jsonl --val 0.8 --test 0.5 --out parts
 
+expect_exit 0 "$moe" data identity --name Ada --author "the team" --out self.jsonl
+expect_in self.jsonl "I am Ada, an AI assistant made by the team."
+echo '[{"instruction": "hi", "output": "I am {{name}} of {{author}}."}]' >own.json
+[ "$("$moe" data identity --name A --author B --from own.json | grep -c 'I am A of B.')" -eq 1 ] || fail "identity --from"
+
 refused() { # CODE TEXT COMMAND...
   local code=$1 text=$2
   shift 2
