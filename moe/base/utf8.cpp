@@ -56,6 +56,12 @@ CodePoint code_point_before(std::string_view text, size_t position) {
   return {kInvalidByte, 1};
 }
 
+int64_t count_code_points(std::string_view text) {
+  int64_t n = 0;
+  for (size_t i = 0; i < text.size(); ++n) i += code_point_at(text, i).size;
+  return n;
+}
+
 void append_utf8(std::string& out, char32_t c) {
   const auto put = [&](char32_t bits) { out.push_back(static_cast<char>(bits)); };
   if (c < 0x80) {

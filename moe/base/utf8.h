@@ -36,6 +36,8 @@ struct CodePoint {
 CodePoint code_point_at(std::string_view text, size_t position);
 /// The code point that ends before text[position]; position > 0.
 CodePoint code_point_before(std::string_view text, size_t position);
+/// Code points of a text; a byte that is not UTF-8 counts as one.
+int64_t count_code_points(std::string_view text);
 void append_utf8(std::string& out, char32_t code_point);
 
 }  // namespace moe

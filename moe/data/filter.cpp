@@ -15,11 +15,6 @@
 namespace moe {
 namespace {
 
-int64_t count_characters(std::string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
-}
-
 /// Words in lower case (ASCII), without punctuation around them, and where each begins and ends.
 struct Word {
   std::string text;
@@ -83,7 +78,7 @@ double repeated_lines(std::string_view text) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const int64_t n = count_characters(line);
+    const int64_t n = count_code_points(line);
     all += n;
     if (!seen.insert(line).second) again += n;
   }
@@ -170,7 +165,7 @@ std::string guess_language(std::string_view text) {
 }
 
 std::string broken_rule(std::string_view text, const FilterRules& rules) {
-  const int64_t n = count_characters(text);
+  const int64_t n = count_code_points(text);
   if (n < rules.min_characters) return "min_characters";
   if (rules.max_characters > 0 && n > rules.max_characters) return "max_characters";
   if (rules.max_symbol_ratio < 1 && symbol_ratio(text) > rules.max_symbol_ratio) return "symbols";

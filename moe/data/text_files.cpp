@@ -5,6 +5,7 @@
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
 #include "moe/base/rng.h"
+#include "moe/base/utf8.h"
 #include "moe/data/records.h"
 
 namespace moe {
@@ -20,15 +21,10 @@ size_t byte_of_character(std::string_view text, int64_t n) {
   return at;
 }
 
-int64_t count_characters(std::string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
-}
-
 TextSplit split_document(std::string text, double val_fraction) {
   TextSplit out;
   const auto n_train =
-      static_cast<int64_t>(static_cast<double>(count_characters(text)) * (1.0 - val_fraction));
+      static_cast<int64_t>(static_cast<double>(count_code_points(text)) * (1.0 - val_fraction));
   const size_t cut = byte_of_character(text, n_train);
   if (cut < text.size()) out.validation.push_back(text.substr(cut));
   text.resize(cut);
@@ -51,6 +47,11 @@ TextSplit split_documents(std::vector<HashedText> documents, double val_fraction
     const auto share = static_cast<size_t>(static_cast<double>(documents.size()) * val_fraction);
     n_validation = std::clamp<size_t>(share, 1, documents.size() - 1);
   }
+  // Copies have the same hash: the border does not go through them, unless all are one.
+  const auto same = [&](size_t i) { return documents[i].hash == documents[i - 1].hash; };
+  const size_t share = n_validation;
+  while (n_validation > 0 && n_validation < documents.size() && same(n_validation)) ++n_validation;
+  if (share > 0 && n_validation == documents.size()) n_validation = share;
   TextSplit out{.many = true};
   for (size_t i = 0; i < documents.size(); ++i)
     (i < n_validation ? out.validation : out.train).push_back(std::move(documents[i].text));

@@ -35,7 +35,6 @@ class PrecompiledCharsMap {
                                size_t& size) const;
   /// SentencePiece's rule: longest prefix at each position, else one character unchanged.
   std::string normalize(std::string_view text) const;
-  const std::string& blob() const { return blob_; }
 
  private:
   uint32_t unit(size_t i) const;

@@ -327,6 +327,13 @@ const SplitPattern& find_split_pattern(std::string_view name) {
               ExitCode::usage);
 }
 
+std::string split_regex(const std::string& name_or_regex) {
+  const bool is_word = std::all_of(name_or_regex.begin(), name_or_regex.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+  });
+  return is_word ? std::string(find_split_pattern(name_or_regex).regex) : name_or_regex;
+}
+
 const SplitPattern* known_split_pattern(std::string_view regex) {
   for (const Spelling& s : kSpellings)
     if (s.regex == regex) return &find_split_pattern(s.name);

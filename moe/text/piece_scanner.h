@@ -27,6 +27,10 @@ struct SplitPattern {
 std::span<const SplitPattern> split_patterns();
 /// By name; throws Error (usage) with the nearest name.
 const SplitPattern& find_split_pattern(std::string_view name);
+/// The regular expression of a name, or the expression itself. What reads like a name and is none
+/// (small letters, digits, '-', '.', '_') throws as find_split_pattern(): it would match next to
+/// nothing.
+std::string split_regex(const std::string& name_or_regex);
 /// By any known spelling of the regular expression; null for another one.
 const SplitPattern* known_split_pattern(std::string_view regex);
 

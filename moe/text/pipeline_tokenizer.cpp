@@ -137,12 +137,6 @@ class PipelineTokenizer : public Tokenizer {
     return bytes_[static_cast<size_t>(id)];
   }
 
-  std::optional<TokenId> find_token(std::string_view text) const override {
-    const auto found = std::find(texts_.begin(), texts_.end(), text);
-    if (text.empty() || found == texts_.end()) return std::nullopt;
-    return static_cast<TokenId>(found - texts_.begin());
-  }
-
   std::string decode(std::span<const TokenId> ids) const override {
     if (spelling_ == Spelling::bytes || spelling_ == Spelling::metaspace) {
       std::string out = Tokenizer::decode(ids);

@@ -113,12 +113,6 @@ const std::vector<Published>& published() {
   return all;
 }
 
-std::string_view regex_of(const std::string& pattern) {
-  for (const SplitPattern& p : split_patterns())
-    if (p.name == pattern) return p.regex;
-  return pattern;
-}
-
 }  // namespace
 
 Json byte_level_pre_tokenizer(std::string_view regex) {
@@ -182,7 +176,7 @@ TokenizerSpec read_tiktoken(std::string_view text, const std::string& pattern,
   MOE_CHECK(is_published || !pattern.empty(), what, ": ", ranks.size(),
             " ranks are no published vocabulary, so say how text is cut: --pattern gpt2 (or "
             "cl100k, llama3, o200k, qwen2, or a regular expression)");
-  const std::string_view regex = regex_of(pattern.empty() ? std::string(known->pattern) : pattern);
+  const std::string regex = split_regex(pattern.empty() ? std::string(known->pattern) : pattern);
   spec.model.merges = merges_of(ranks, what);
   spec.model.ignore_merges = true;
   for (const std::string& token : ranks) spec.model.vocab.push_back(spell_bytes(token));

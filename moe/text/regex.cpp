@@ -115,7 +115,7 @@ Regex::Regex(std::string_view pattern, const std::string& what) : code_(std::mak
       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_MATCH_INVALID_UTF,
       &error, &offset, nullptr);
   MOE_CHECK(code_->code, what, ": the regular expression '", printable(pattern, 80),
-            "' is wrong or not supported: ", message_of(error));
+            "' is wrong or not supported: ", message_of(error), " (near byte ", offset, ")");
   code_->pattern = printable(pattern, 80);
   code_->what = what;
   pcre2_jit_compile(code_->code, PCRE2_JIT_COMPLETE);  // without it matching is only slower

@@ -12,8 +12,8 @@ namespace moe {
 
 class Regex {
  public:
-  /// Throws Error with the position when the pattern is wrong or longer than 64 KiB. what: how
-  /// errors call the source.
+  /// Throws Error with about the position when the pattern is wrong or longer than 64 KiB. what:
+  /// how errors call the source.
   Regex(std::string_view pattern, const std::string& what);
   ~Regex();
   Regex(Regex&&) noexcept;

@@ -126,12 +126,6 @@ Model parse(std::string_view bytes, const std::string& what) {
   return m;
 }
 
-int64_t characters(std::string_view text) {
-  int64_t n = 0;
-  for (size_t i = 0; i < text.size(); ++n) i += code_point_at(text, i).size;
-  return n;
-}
-
 /// The score rule (highest score of a joined piece first) as a list of pairs: all splits of every
 /// piece, by score, then by the lengths of their halves.
 std::vector<TokenModelSpec::Merge> merges_of(const Model& m) {
@@ -149,7 +143,7 @@ std::vector<TokenModelSpec::Merge> merges_of(const Model& m) {
     const Piece& p = m.pieces[i];
     if (p.type != PieceType::normal && p.type != PieceType::user_defined) continue;
     const size_t first = all.size();
-    const int64_t n = characters(p.text);
+    const int64_t n = count_code_points(p.text);
     int64_t left = 0;
     for (size_t cut = 0; cut < p.text.size();) {
       cut += code_point_at(p.text, cut).size;

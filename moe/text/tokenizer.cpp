@@ -12,10 +12,4 @@ std::string Tokenizer::decode(std::span<const TokenId> ids) const {
   return out;
 }
 
-std::optional<TokenId> Tokenizer::find_token(std::string_view text) const {
-  for (int64_t id = 0; id < vocab_size(); ++id)
-    if (token_bytes(static_cast<TokenId>(id)) == text) return static_cast<TokenId>(id);
-  return std::nullopt;
-}
-
 }  // namespace moe

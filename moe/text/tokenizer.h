@@ -47,8 +47,6 @@ class Tokenizer {
   /// The id that begins a text, if there is one.
   virtual std::optional<TokenId> bos_id() const { return std::nullopt; }
   virtual bool is_special(TokenId id) const { return id == eos_id() || id == bos_id(); }
-  /// The id of a token by its text as a file spells it, e.g. "<|im_end|>".
-  virtual std::optional<TokenId> find_token(std::string_view text) const;
 
   /// The text of ids, special tokens left out. Where a token may end inside a character the bytes
   /// need not be well-formed UTF-8: see Utf8Stream.

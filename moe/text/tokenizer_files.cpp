@@ -83,7 +83,7 @@ std::string file_in_folder(const std::string& folder) {
   return join_path(folder, found.front());
 }
 
-/// Where no configuration says it: the usual names of the token that ends a text.
+/// Until a configuration says it: the usual names of the token that ends a text.
 void guess_special_ids(TokenizerSpec& spec) {
   const auto find = [&](std::initializer_list<const char*> names) -> std::optional<TokenId> {
     for (const char* name : names)
@@ -112,6 +112,7 @@ std::unique_ptr<Tokenizer> read_tokenizer(const std::string& path, const std::st
       str(ends_with(file, ".json") ? "[tokenizer.json] " : "[tokenizer] ", printable(file));
   TokenizerSpec spec = spec_of_file(file, pattern, what);
   const std::string folder = is_folder ? path : parent_path(file);
+  guess_special_ids(spec);
   // A configuration speaks for the tokenizer.json beside it; a single file of another name stands
   // for itself.
   if (is_folder || file_name(file) == "tokenizer.json") {
@@ -122,7 +123,6 @@ std::unique_ptr<Tokenizer> read_tokenizer(const std::string& path, const std::st
     const std::string jinja = join_path(folder, "chat_template.jinja");
     if (exists(jinja)) spec.chat_template = read_text(jinja, "[chat_template] " + printable(jinja));
   }
-  guess_special_ids(spec);
   return tokenizer_from_spec(std::move(spec), what);
 }
 
@@ -208,8 +208,8 @@ void apply_tokenizer_config(const Json& config, TokenizerSpec& spec, const std::
     const Json* value = root.if_contains(key);
     if (!value) return;
     const std::string text = token_text(*value, what, key);
-    // null: there is none, whatever its usual name would be.
-    if (const std::optional<TokenId> found = id_of(spec, text)) id = found;
+    // null: there is none, whatever its usual name would be. A text that is no token says nothing.
+    if (const std::optional<TokenId> found = id_of(spec, text); found || text.empty()) id = found;
   };
   set("bos_token", spec.bos_id);
   set("eos_token", spec.eos_id);

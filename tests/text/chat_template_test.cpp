@@ -112,6 +112,18 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
   }
 }
 
+TEST(ChatTemplate, NumbersAtTheEndsOfTheirRange) {
+  const std::string least = "{% set n = -9223372036854775807 - 1 %}";
+  EXPECT_EQ(render("{{ range(0, 9223372036854775807, 9223372036854775806)|list }}").text.bytes,
+            "[0, 9223372036854775806]");
+  EXPECT_EQ(render("{{ range(9223372036854775805, 9223372036854775807)|list|length }}").text.bytes,
+            "2");
+  EXPECT_EQ(render(least + "{{ range(0, n, n)|list }}").text.bytes, "[0]");
+  EXPECT_EQ(render(least + "{{ n is divisibleby(-1) }}{{ 'abc'[::n] }}{{ n|abs > 0 }}").text.bytes,
+            "TruecTrue");
+  EXPECT_EQ(render(least + "{{ n // -1 }}").text.bytes, "9.223372036854776e+18");
+}
+
 TEST(ChatTemplate, EveryByteKnowsWhereItCameFrom) {
   const std::string context = R"({"messages": [{"role": "user", "content": "  <x> & you "},
                                                {"role": "assistant", "content": "me"}]})";

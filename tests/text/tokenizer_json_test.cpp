@@ -223,6 +223,31 @@ TEST(TokenizerJson, RefusesWhatIsNoRegularFile) {
               HasSubstr("no tokenizer.json, tekken.json"));
 }
 
+// What a configuration says of the ends of a text wins over the usual names, also that there is
+// none.
+TEST(TokenizerJson, AConfigurationMayTakeAnEndAway) {
+  const TempFolder folder;
+  write_file_atomic(
+      real_fs(), folder / "tokenizer.json",
+      R"({"added_tokens": [{"id": 1, "content": "</s>", "special": true}, {"id": 2, "content": "<s>", "special": true}],
+                        "model": {"type": "WordLevel", "vocab": {"a": 0, "</s>": 1, "<s>": 2}, "unk_token": "a"}})");
+  EXPECT_EQ(read_tokenizer(folder.path())->eos_id(), 1);
+  EXPECT_EQ(read_tokenizer(folder.path())->bos_id(), 2);
+  write_file_atomic(real_fs(), folder / "tokenizer_config.json",
+                    R"({"bos_token": null, "eos_token": {"content": "a"}})");
+  EXPECT_EQ(read_tokenizer(folder.path())->eos_id(), 0);
+  EXPECT_EQ(read_tokenizer(folder.path())->bos_id(), std::nullopt);
+}
+
+// A pattern's name that is none must not be taken for an expression, which would cut next to
+// nothing.
+TEST(TokenizerJson, ATiktokenFileWantsAPatternThatThereIs) {
+  EXPECT_THAT(error_of([] { read_tiktoken("IQ== 0\n", "gpt3", "x"); }),
+              HasSubstr("Did you mean gpt2?"));
+  EXPECT_THAT(error_of([] { read_tiktoken("IQ== 0\n", "", "x"); }), HasSubstr("--pattern"));
+  EXPECT_EQ(read_tiktoken("IQ== 0\n", "[a-z]+", "x").model.vocab.size(), 1u);
+}
+
 TEST(TokenizerJson, NamesAMissingFile) {
   try {
     read_tokenizer("/nonexistent/tokenizer.json");

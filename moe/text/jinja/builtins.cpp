@@ -43,6 +43,9 @@ int64_t need_integer(const Value& v, std::string_view of) {
   return v.integer;
 }
 
+/// |n|; the least number, whose negative does not fit, as the nearest one that does.
+int64_t absolute(int64_t n) { return n == INT64_MIN ? INT64_MAX : std::abs(n); }
+
 /// Python's str.isspace: White_Space and U+001C to U+001F.
 bool is_python_space(char32_t c) {
   return (code_point_flags()[c] & kWhiteSpace) || (c >= 0x1C && c <= 0x1F);
@@ -177,7 +180,7 @@ bool any_of_affixes(const Text& t, const Value& affix, bool at_end) {
 int64_t position_of(const Text& t, const Value& part, bool last) {
   const std::string& s = need_text(part, "find").bytes;
   const size_t at = last ? t.bytes.rfind(s) : t.bytes.find(s);
-  return at == std::string::npos ? -1 : length_of(std::string_view(t.bytes).substr(0, at));
+  return at == std::string::npos ? -1 : count_code_points(std::string_view(t.bytes).substr(0, at));
 }
 
 bool all_flags(const Text& t, uint16_t flags) {
@@ -275,7 +278,7 @@ Value string_method(const Value& self, const std::string& name) {
       {"count",
        [](const Text& t, const Arguments& a) {
          const std::string& s = need_text(argument(a, 0, "sub"), "count").bytes;
-         if (s.empty()) return Value::of(length_of(t.bytes) + 1);
+         if (s.empty()) return Value::of(count_code_points(t.bytes) + 1);
          int64_t n = 0;
          for (size_t at = 0; (at = t.bytes.find(s, at)) != std::string::npos; at += s.size()) ++n;
          return Value::of(n);
@@ -640,7 +643,7 @@ const std::map<std::string, Filter>& filters() {
   static const Filter length = [](const Arguments& a) {
     const Value& v = a.positional[0];
     if (v.is(Kind::undefined)) return Value::of(int64_t{0});
-    if (v.is(Kind::string)) return Value::of(length_of(v.bytes()));
+    if (v.is(Kind::string)) return Value::of(count_code_points(v.bytes()));
     if (v.is_sequence()) return Value::of(int64_t(v.list->size()));
     if (v.is(Kind::dict)) return Value::of(int64_t(v.dict->size()));
     fail("TypeError", "object of type '" + type_name(v) + "' has no len()");
@@ -738,7 +741,7 @@ const std::map<std::string, Filter>& filters() {
          if (!v.is_number())
            fail("TypeError", "bad operand type for abs(): '" + type_name(v) + "'");
          return v.is(Kind::real) ? Value::of(std::abs(v.real))
-                                 : Value::of(std::abs(need_integer(v, "abs")));
+                                 : Value::of(absolute(need_integer(v, "abs")));
        }},
       {"round", rounded},
       {"min", [](const Arguments& a) { return extreme(a, -1); }},
@@ -789,7 +792,8 @@ const std::map<std::string, Test>& tests() {
   };
   static const auto remainder = [](const Arguments& a, int64_t by) {
     if (by == 0) fail("ZeroDivisionError", "division by zero");
-    return need_integer(a.positional[0], "this test") % by;
+    const int64_t n = need_integer(a.positional[0], "this test");
+    return by == -1 ? 0 : n % by;  // the least number has no negative
   };
   static const std::map<std::string, Test> all = {
       {"defined", [](const Arguments& a) { return is_given(a.positional[0]); }},
@@ -909,7 +913,7 @@ Value item_of(const Value& value, const Value& key) {
   if (key.is(Kind::integer) || key.is(Kind::boolean)) {
     int64_t i = key.is(Kind::boolean) ? int64_t(key.boolean) : key.integer;
     if (value.is(Kind::string)) {
-      const int64_t n = length_of(value.bytes());
+      const int64_t n = count_code_points(value.bytes());
       if (i < 0) i += n;
       if (i < 0 || i >= n) return Value::undefined("an index out of range");
       size_t at = 0;

@@ -67,13 +67,19 @@ class Interpreter {
       }
       const auto [first, last, step] = bounds;
       if (step == 0) fail("ValueError", "range() arg 3 must not be zero");
-      const double size = std::ceil((double(last) - double(first)) / double(step));
-      if (size > double(kMaxRange))
+      // In 128 bits, where no difference overflows.
+      const auto distance = step > 0 ? __int128{last} - first : __int128{first} - last;
+      const auto stride = step > 0 ? __int128{step} : -__int128{step};
+      const auto size = distance > 0 ? (distance + stride - 1) / stride : 0;
+      if (size > kMaxRange)
         fail("OverflowError",
              str("Range too big. The sandbox blocks ranges larger than ", kMaxRange, "."));
       List out;
-      for (int64_t i = first; step > 0 ? i < last : i > last; i += step)
+      const auto n_items = static_cast<int64_t>(size);
+      for (int64_t k = 0, i = first; k < n_items; ++k) {
         out.push_back(Value::of(i));
+        if (k + 1 < n_items) i += step;  // the number behind the last need not fit
+      }
       return Value::of(std::move(out));
     }));
     g["dict"] = Value::of(Function([](const Arguments& a) {
@@ -376,7 +382,7 @@ class Interpreter {
         text.append(characters[size_t(i)]);
       else
         list.push_back((*of.list)[size_t(i)]);
-      if (std::abs(step) > n) break;
+      if (step > n || step < -n) break;  // and i + step need not fit
       i += step;
     }
     return of.is(Kind::string) ? Value::of(std::move(text))

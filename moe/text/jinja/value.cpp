@@ -207,12 +207,6 @@ std::string type_name(const Value& v) {
   return kNames[static_cast<int>(v.kind)];
 }
 
-int64_t length_of(std::string_view text) {
-  int64_t n = 0;
-  for (size_t i = 0; i < text.size(); ++n) i += code_point_at(text, i).size;
-  return n;
-}
-
 std::vector<Text> characters_of(const Text& text) {
   std::vector<Text> out;
   for (size_t i = 0; i < text.bytes.size();) {

@@ -109,8 +109,7 @@ Value from_json(const Json& json, Origin origin);
 /// what JSON does not have.
 Text dump_json(const Value& value, int indent, bool ensure_ascii, bool sort_keys);
 
-/// Code points of a string, as Python counts them.
-int64_t length_of(std::string_view text);
+/// Each code point of a string, which is what Python counts and takes apart.
 std::vector<Text> characters_of(const Text& text);
 
 /// What one render may cost: a hostile template must end, whatever it builds. Held by the render;

@@ -212,7 +212,6 @@ class Trainer {
       symbol_count_.push_back(0);
     }
     out_.merges.push_back({left, right, id});
-    out_.counts.push_back(pairs_[p].count);
     ++step_;
     sort(pairs_[p]);
     const std::vector<uint32_t> places = std::move(pairs_[p].places);

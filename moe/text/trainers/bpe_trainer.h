@@ -50,7 +50,6 @@ struct BpeTraining {
 struct BpeResult {
   std::vector<std::string> vocab = {};  // alphabet, then new tokens
   std::vector<TokenModelSpec::Merge> merges = {};
-  std::vector<uint64_t> counts = {};  // of each merge's pair
 };
 
 BpeResult train_bpe(BpeTraining training);

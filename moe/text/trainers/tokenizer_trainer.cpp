@@ -60,19 +60,9 @@ void set_ends(TokenizerSpec& spec) {
   }
 }
 
-std::string regex_of(const std::string& pattern) {
-  for (const SplitPattern& p : split_patterns())
-    if (p.name == pattern) return std::string(p.regex);
-  // A word is meant as a name; what is no word as an expression.
-  const bool is_word = std::all_of(pattern.begin(), pattern.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-  });
-  return is_word ? std::string(find_split_pattern(pattern).regex) : pattern;
-}
-
 TrainedTokenizer train_byte_level(const TokenizerTraining& t) {
   TokenizerSpec spec;
-  spec.pre_tokenizer = byte_level_pre_tokenizer(regex_of(t.pattern));
+  spec.pre_tokenizer = byte_level_pre_tokenizer(split_regex(t.pattern));
   spec.decoder = byte_level_decoder();
   const bool hf = t.tie == "hf", first_seen = t.tie == "minbpe" || t.tie == "tiktoken";
   if (!hf && !first_seen && t.tie != "rustbpe") {
@@ -119,7 +109,6 @@ TrainedTokenizer train_byte_level(const TokenizerTraining& t) {
     spec.model.merges.push_back({left + shift, right + shift, result + shift});
   spec.added_tokens = special_tokens(t, hf ? 0 : std::ssize(spec.model.vocab));
   set_ends(spec);
-  out.merge_counts = std::move(learned.counts);
   out.tokenizer = make_tokenizer(std::move(spec), kWhat);
   return out;
 }
@@ -192,7 +181,6 @@ TrainedTokenizer train_word_piece(const TokenizerTraining& t) {
       static_cast<TokenId>(std::find(specials.begin(), specials.end(), "[UNK]") - specials.begin());
   spec.added_tokens = special_tokens(with_unk, 0);
   set_ends(spec);
-  out.merge_counts = std::move(learned.counts);
   out.tokenizer = make_tokenizer(std::move(spec), kWhat);
   return out;
 }

@@ -33,7 +33,6 @@ struct TrainedTokenizer {
   std::unique_ptr<Tokenizer> tokenizer = {};
   uint64_t bytes = 0;   // of text
   int64_t n_words = 0;  // different pieces
-  std::vector<uint64_t> merge_counts = {};
 };
 
 /// Throws Error that names the file or the option which is wrong.
