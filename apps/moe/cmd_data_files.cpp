@@ -16,7 +16,7 @@
 #include "moe/data/identity.h"
 #include "moe/data/records.h"
 #include "moe/report/table.h"
-#include "moe/text/chat_template.h"
+#include "moe/text/chat_encoder.h"
 
 #include "apps/moe/cmd_tokenizer.h"
 #include "apps/moe/command.h"
@@ -25,7 +25,7 @@ namespace moe {
 namespace {
 
 struct InspectOptions {
-  std::string file, tokenizer, chat_template = "chatml", on_error = "skip";
+  std::string file, tokenizer, chat_template = "chatml", on_error = "skip", turns = "every";
   int64_t samples = 5;
   bool json = false;
 };
@@ -37,12 +37,11 @@ std::string spread(std::vector<int64_t> numbers) {
              with_commas(numbers.back()));
 }
 
-/// A rendered conversation for people: what is trained on in green, or between [ and ].
-std::string with_trained_parts(const Rendered& rendered, bool color) {
-  const std::string& text = rendered.text.bytes;
+/// Pieces of a text for people: what is trained on in green, or between [ and ].
+std::string with_trained_parts(const std::string& text, const ByteSpans& trained, bool color) {
   std::string out;
   size_t done = 0;
-  for (const auto& [begin, end] : rendered.generated) {
+  for (const auto& [begin, end] : trained) {
     out += text.substr(done, begin - done) + (color ? "\x1b[32m" : "[");
     out += text.substr(begin, end - begin) + (color ? "\x1b[0m" : "]");
     done = end;
@@ -50,38 +49,69 @@ std::string with_trained_parts(const Rendered& rendered, bool color) {
   return out + text.substr(done);
 }
 
+/// Runs of ids that are learned, as [begin, end).
+JsonArray runs_of(const std::vector<uint8_t>& trained) {
+  JsonArray out;
+  for (size_t i = 0; i < trained.size(); ++i) {
+    if (!trained[i]) continue;
+    const size_t begin = i;
+    while (i < trained.size() && trained[i]) ++i;
+    out.push_back(JsonArray{Json(begin), Json(i)});
+  }
+  return out;
+}
+
+JsonArray pairs_of(const ByteSpans& spans) {
+  JsonArray out;
+  for (const auto& [begin, end] : spans) out.push_back(JsonArray{Json(begin), Json(end)});
+  return out;
+}
+
 int run_inspect(const InspectOptions& o) {
   const RecordFile file = read_records(o.file, parse_on_error(o.on_error));
-  const auto source = find_built_in_template(o.chat_template);
-  MOE_CHECK(source, "[data] no template '", printable(o.chat_template, 40),
-            "'; moe template list names them");
-  const ChatTemplate chat_template(*source, str("[template ", o.chat_template, "]"));
-  const auto tokenizer = o.tokenizer.empty() ? nullptr : open_any_tokenizer(o.tokenizer, "");
-  std::vector<int64_t> bytes, tokens, turns;
+  const bool has_tokenizer = !o.tokenizer.empty();
+  // Without a tokenizer the bytes of the text stand for tokens.
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      has_tokenizer ? open_any_tokenizer(o.tokenizer, "")
+                    : std::shared_ptr<const Tokenizer>(make_byte_tokenizer());
+  const ChatEncoder encoder(find_chat_template(o.chat_template), tokenizer);
+  const TrainedTurns which = o.turns == "last" ? TrainedTurns::last : TrainedTurns::every;
+  std::vector<int64_t> bytes, tokens, learned, turns;
   JsonArray samples;
   std::string shown;
-  for (size_t i = 0; i < file.records.size(); ++i) {
-    const Record& record = file.records[i];
+  for (const Record& record : file.records) {
     Rendered rendered;
     rendered.text = record.text;
-    if (!record.is_text()) {
-      const Json context = JsonObject{
-          {"messages", record.messages}, {"tools", record.tools}, {"add_generation_prompt", false}};
-      rendered = render_chat(chat_template, context, {.tidy = true});
+    ByteSpans spans;
+    if (record.is_text()) {
+      spans.emplace_back(0, record.text.size());
+    } else {
+      rendered = encoder.render(record.messages, record.tools, false);
+      spans = encoder.trained_spans(record.messages, record.tools, rendered, which);
       turns.push_back(std::ssize(record.messages));
     }
     const std::string& text = rendered.text.bytes;
     bytes.push_back(std::ssize(text));
-    if (tokenizer) tokens.push_back(std::ssize(tokenizer->encode(text, SpecialTokens::parse)));
+    std::vector<TokenId> ids;
+    std::vector<uint8_t> trained;
+    if (has_tokenizer) {
+      ids = record.is_text() ? tokenizer->encode(text)
+                             : tokenizer->encode_marked(text, rendered.text.origins);
+      trained = spans_to_ids(*tokenizer, rendered.text, ids, spans);
+      tokens.push_back(std::ssize(ids));
+      learned.push_back(std::count(trained.begin(), trained.end(), 1));
+    }
     if (std::ssize(samples) >= o.samples) continue;
-    JsonArray trained;
-    for (const auto& [begin, end] : rendered.generated)
-      trained.push_back(JsonArray{Json(begin), Json(end)});
-    samples.push_back(JsonObject{{"line", record.line}, {"text", text}, {"trained", trained}});
+    JsonObject sample{{"line", record.line}, {"text", text}, {"trained", pairs_of(spans)}};
+    if (has_tokenizer) {
+      sample["ids"] = JsonArray(ids.begin(), ids.end());
+      sample["trained_ids"] = runs_of(trained);
+    }
+    samples.push_back(sample);
     constexpr size_t kShown = 1000;
-    std::string sample = with_trained_parts(rendered, wants_color(1));
-    if (sample.size() > kShown) sample = sample.substr(0, kShown) + " ...";
-    shown += str("\n--- line ", record.line, "\n", sample, "\n");
+    std::string for_people = with_trained_parts(text, spans, wants_color(1));
+    if (for_people.size() > kShown) for_people = for_people.substr(0, kShown) + " ...";
+    shown += str("\n--- line ", record.line, "\n", for_people, "\n");
   }
   JsonObject out{{"file", o.file},
                  {"form", file.form},
@@ -99,9 +129,10 @@ int run_inspect(const InspectOptions& o) {
   table.row({"form", file.form});
   table.row({"records", with_commas(std::ssize(file.records))});
   table.row({"left out", with_commas(file.n_bad)});
-  table.row({"bytes: least, median, most", spread(bytes)});
+  if (!bytes.empty()) table.row({"bytes: least, median, most", spread(bytes)});
   if (!turns.empty()) table.row({"turns: least, median, most", spread(turns)});
   if (!tokens.empty()) table.row({"tokens: least, median, most", spread(tokens)});
+  if (!learned.empty()) table.row({"learned: least, median, most", spread(learned)});
   std::string text = table.text();
   for (const std::string& line : file.bad) text += "bad: " + line + "\n";
   print_line(text + shown);
@@ -337,9 +368,14 @@ DataFileCommands add_data_file_commands(CLI::App& app) {
       ->capture_default_str();
   inspect
       ->add_option("--template", looked->chat_template,
-                   "how conversations are shown: moe template list")
+                   "how conversations are shown: a name of moe template list, a file or a folder")
       ->capture_default_str();
-  inspect->add_option("--tokenizer", looked->tokenizer, "count tokens too");
+  inspect
+      ->add_option("--turns", looked->turns, "the assistant's turns that are learned: every, last")
+      ->check(CLI::IsMember({"every", "last"}))
+      ->capture_default_str();
+  inspect->add_option("--tokenizer", looked->tokenizer,
+                      "count tokens too, and show which are learned");
   inspect
       ->add_option("--on-error", looked->on_error, "a record that is wrong: stop, skip or report")
       ->capture_default_str();

@@ -7,62 +7,11 @@
 #include "moe/base/clock.h"
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
-#include "moe/text/chat_template.h"
-#include "moe/text/tokenizer_files.h"
+#include "moe/text/chat_template_files.h"
 
 #include "apps/moe/command.h"
 
 namespace moe {
-namespace {
-
-struct Source {
-  std::string text, what;
-  ChatOptions options = {};
-};
-
-/// A name, a folder's template, or a file: a tokenizer_config.json, or the template itself.
-Source template_source(const std::string& name) {
-  if (const auto built_in = find_built_in_template(name))
-    return {std::string(*built_in), str("[template ", name, "]")};
-  if (!exists(name)) {
-    std::vector<std::string> names;
-    for (const BuiltInTemplate& t : built_in_templates()) names.emplace_back(t.name);
-    const std::string near = nearest_word(name, names);
-    throw Error(str("[template] '", printable(name), "' is neither a file or folder nor one of ",
-                    join(names, ", "), near.empty() ? "" : str(". Did you mean ", near, "?")));
-  }
-  Source out{.text = {}, .what = "[template] " + printable(name)};
-  std::string file = name;
-  if (is_directory(name)) {
-    const std::string jinja = join_path(name, "chat_template.jinja");
-    file = exists(jinja) ? jinja : join_path(name, "tokenizer_config.json");
-    MOE_CHECK(exists(file), out.what,
-              ": no chat_template.jinja and no tokenizer_config.json in it");
-  }
-  out.text = read_file(file, uint64_t{64} << 20);
-  const std::string config =
-      ends_with(file, ".json") ? file : join_path(parent_path(file), "tokenizer_config.json");
-  if (ends_with(file, ".json") || (is_directory(name) && exists(config))) {
-    const Json json = read_json(config, "[tokenizer_config.json] " + printable(config));
-    TokenizerSpec spec;
-    apply_tokenizer_config(json, spec, "[tokenizer_config.json] " + printable(config));
-    if (ends_with(file, ".json")) out.text = spec.chat_template;
-    MOE_CHECK(!out.text.empty(), out.what, ": it holds no chat_template");
-    const auto token = [&](const char* key) -> std::string {
-      const Json* value = json.as_object().if_contains(key);
-      if (value && value->is_string()) return std::string(value->as_string());
-      const JsonObject* object = value ? value->if_object() : nullptr;
-      const Json* content = object ? object->if_contains("content") : nullptr;
-      return content && content->is_string() ? std::string(content->as_string()) : "";
-    };
-    out.options.bos_token = token("bos_token");
-    out.options.eos_token = token("eos_token");
-  }
-  return out;
-}
-
-}  // namespace
-
 RunCommand add_template(CLI::App& app) {
   struct Options {
     std::string name, context;
@@ -89,7 +38,7 @@ RunCommand add_template(CLI::App& app) {
       for (const BuiltInTemplate& t : built_in_templates()) print_line(std::string(t.name));
       return 0;
     }
-    Source source = template_source(o->name);
+    ChatSource source = find_chat_template(o->name);
     if (show->parsed()) {
       print_line(source.text);
       return 0;

@@ -11,20 +11,36 @@ Batch empty_batch() {
   return batch;
 }
 
-void append_sequence(Batch& batch, std::span<const int32_t> ids, int64_t first_token_index,
-                     int32_t subject, int64_t n_untrained) {
-  const auto n_tokens = static_cast<int64_t>(ids.size()) - 1;
-  assert(n_tokens >= 1 && n_untrained <= n_tokens && !batch.sequence_starts_B1.empty());
-  for (int64_t i = 0; i < n_tokens; ++i) {
-    batch.token_ids_T.push_back(ids[static_cast<size_t>(i)]);
-    batch.targets_T.push_back(i < n_untrained ? Batch::kNotTrained
-                                              : ids[static_cast<size_t>(i) + 1]);
+namespace {
+
+template <class IsTrained>
+void append(Batch& batch, std::span<const int32_t> ids, int64_t first_token_index, int32_t subject,
+            IsTrained is_trained) {
+  assert(ids.size() >= 2 && !batch.sequence_starts_B1.empty());
+  for (size_t i = 0; i + 1 < ids.size(); ++i) {
+    const bool trained = is_trained(i + 1);
+    batch.token_ids_T.push_back(ids[i]);
+    batch.targets_T.push_back(trained ? ids[i + 1] : Batch::kNotTrained);
     batch.positions_T.push_back(static_cast<int32_t>(i));
-    batch.token_index_T.push_back(first_token_index + i);
+    batch.token_index_T.push_back(first_token_index + static_cast<int64_t>(i));
     batch.subject_T.push_back(subject);
+    batch.n_targets += trained;
   }
   batch.sequence_starts_B1.push_back(static_cast<int32_t>(batch.token_ids_T.size()));
-  batch.n_targets += n_tokens - n_untrained;
+}
+
+}  // namespace
+
+void append_sequence(Batch& batch, std::span<const int32_t> ids, int64_t first_token_index,
+                     int32_t subject, int64_t n_untrained) {
+  append(batch, ids, first_token_index, subject,
+         [&](size_t i) { return static_cast<int64_t>(i) > n_untrained; });
+}
+
+void append_sequence(Batch& batch, std::span<const int32_t> ids, std::span<const uint8_t> trained,
+                     int64_t first_token_index, int32_t subject) {
+  assert(trained.size() == ids.size());
+  append(batch, ids, first_token_index, subject, [&](size_t i) { return trained[i] != 0; });
 }
 
 int64_t target_bytes(const Batch& batch, const Tokenizer& tokenizer) {

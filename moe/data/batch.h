@@ -39,6 +39,11 @@ Batch empty_batch();
 void append_sequence(Batch& batch, std::span<const int32_t> ids, int64_t first_token_index,
                      int32_t subject, int64_t n_untrained = 0);
 
+/// The same, where trained says of each id whether it is learned as a target; the first one never
+/// is.
+void append_sequence(Batch& batch, std::span<const int32_t> ids, std::span<const uint8_t> trained,
+                     int64_t first_token_index, int32_t subject);
+
 /// Bytes of text that the targets stand for, special tokens counted as none: the divisor of bits
 /// per byte.
 int64_t target_bytes(const Batch& batch, const Tokenizer& tokenizer);

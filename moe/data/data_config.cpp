@@ -33,6 +33,19 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
   table.choice("data.on_error", config.on_error, {"stop", "skip", "report"},
                "What a record that is wrong does: stop the run, be left out, or be left out and "
                "told.");
+  table.choice(
+      "data.packing", config.packing, {"auto", "stream", "sequential", "best_fit", "none"},
+      "How documents fill windows. stream: end to end, a window crosses from one into the "
+      "next; sequential, best_fit (least room wasted): each a sequence of its own that sees "
+      "no other; none: one a window. auto: stream, of conversations best_fit.");
+  table.string(
+      "data.template", config.chat_template,
+      "Chat template of stage sft: a built-in one by name (moe template list), a file or a "
+      "folder; empty: that of model.init_from, else chatml.");
+  table.choice("data.loss_on", config.loss_on, {"assistant", "all"},
+               "Which tokens of a conversation are learned.");
+  table.choice("data.turns", config.turns, {"every", "last"},
+               "Which of the assistant's turns are learned.");
 }
 
 }  // namespace moe

@@ -21,6 +21,11 @@ struct DataConfig {
   bool drop_last = true;            // false: the tokens after the last whole window are one too
   std::string token_dtype = "u16";  // of a .bin file: u16 | u32
   std::string on_error = "stop";    // a record that is wrong: stop | skip | report
+  std::string packing = "auto";     // auto | stream | sequential | best_fit | none
+  /// Of fine-tuning on conversations.
+  std::string chat_template;          // name, file or folder; empty: the model's own, else chatml
+  std::string loss_on = "assistant";  // assistant | all
+  std::string turns = "every";        // every | last
 };
 
 /// Adds the keys data.* to a table.

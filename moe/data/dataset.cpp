@@ -4,6 +4,7 @@
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
 #include "moe/data/demo_windows.h"
+#include "moe/data/packed_windows.h"
 #include "moe/data/text_files.h"
 #include "moe/io/token_shards.h"
 #include "moe/text/tokenizer_files.h"
@@ -52,22 +53,51 @@ Dataset open_demo(const DataConfig& config, uint64_t seed) {
 
 // ---- text -------------------------------------------------------------------------------
 
-std::vector<TokenId> encode_documents(const std::vector<std::string>& documents,
-                                      const Tokenizer& tokenizer, bool end_each) {
-  std::vector<TokenId> ids;
-  for (const std::string& document : documents) {
-    const std::vector<TokenId> more = tokenizer.encode(document);
-    if (ids.empty() && documents.size() == 1) ids.reserve(more.size() + 1);
-    ids.insert(ids.end(), more.begin(), more.end());
-    if (end_each && tokenizer.eos_id()) ids.push_back(*tokenizer.eos_id());
+using Documents = std::vector<std::vector<TokenId>>;
+
+Documents encode_documents(const std::vector<std::string>& texts, const Tokenizer& tokenizer,
+                           bool end_each) {
+  Documents out;
+  for (const std::string& text : texts) {
+    out.push_back(tokenizer.encode(text));
+    if (end_each && tokenizer.eos_id()) out.back().push_back(*tokenizer.eos_id());
   }
+  return out;
+}
+
+int64_t count_ids(const Documents& documents) {
+  int64_t n = 0;
+  for (const auto& document : documents) n += std::ssize(document);
+  return n;
+}
+
+std::vector<TokenId> end_to_end(Documents documents) {
+  if (documents.size() == 1) return std::move(documents[0]);
+  std::vector<TokenId> ids;
+  ids.reserve(size_t(count_ids(documents)));
+  for (const auto& document : documents) ids.insert(ids.end(), document.begin(), document.end());
   return ids;
 }
 
-std::shared_ptr<const Windows> text_windows(const DataConfig& config, std::vector<TokenId> ids,
+/// Each document a sequence of its own.
+std::shared_ptr<const Windows> document_windows(const DataConfig& config,
+                                                const Documents& documents, std::string_view part) {
+  TokenSequences sequences;
+  for (const auto& document : documents) sequences.add_text(document, config.seq_len);
+  MOE_CHECK(sequences.count() > 0, "[data] ", printable(config.path), ": the ", part,
+            " part has no document of two tokens");
+  const Packing packing = config.packing == "none"         ? Packing::none
+                          : config.packing == "sequential" ? Packing::sequential
+                                                           : Packing::best_fit;
+  return std::make_shared<PackedWindows>(std::move(sequences), config.seq_len, packing);
+}
+
+std::shared_ptr<const Windows> text_windows(const DataConfig& config, Documents documents,
                                             std::string_view part) {
-  const TokenRows rows{.begin = 0, .n_rows = 1, .row_length = static_cast<int64_t>(ids.size())};
-  auto shared = std::make_shared<const std::vector<TokenId>>(std::move(ids));
+  if (config.packing != "auto" && config.packing != "stream")
+    return document_windows(config, documents, part);
+  auto shared = std::make_shared<const std::vector<TokenId>>(end_to_end(std::move(documents)));
+  const TokenRows rows{.begin = 0, .n_rows = 1, .row_length = std::ssize(*shared)};
   const ReadTokens read = [shared](int64_t begin, std::span<int32_t> out) {
     std::copy_n(shared->begin() + begin, out.size(), out.begin());
   };
@@ -88,15 +118,15 @@ Dataset open_text(const DataConfig& config) {
   }
   out.tokenizer = open_tokenizer(config.tokenizer, all);
   out.vocab_size = out.tokenizer->vocab_size();
-  std::vector<TokenId> train, validation;
+  Documents train, validation;
   try {
     train = encode_documents(text.train, *out.tokenizer, text.many);
     validation = encode_documents(text.validation, *out.tokenizer, text.many);
   } catch (const Error& error) {
     throw Error(str("[data] ", printable(config.path), ": ", error.what()));
   }
-  out.n_train_tokens = static_cast<int64_t>(train.size());
-  out.n_validation_tokens = static_cast<int64_t>(validation.size());
+  out.n_train_tokens = count_ids(train);
+  out.n_validation_tokens = count_ids(validation);
   out.train = text_windows(config, std::move(train), "training");
   if (config.val_fraction > 0)
     out.validation = text_windows(config, std::move(validation), "validation");

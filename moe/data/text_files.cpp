@@ -42,21 +42,27 @@ TextSplit split_documents(std::vector<HashedText> documents, double val_fraction
   if (documents.size() == 1) return split_document(std::move(documents[0].text), val_fraction);
   std::stable_sort(documents.begin(), documents.end(),
                    [](const HashedText& a, const HashedText& b) { return a.hash < b.hash; });
-  size_t n_validation = 0;
-  if (val_fraction > 0) {
-    const auto share = static_cast<size_t>(static_cast<double>(documents.size()) * val_fraction);
-    n_validation = std::clamp<size_t>(share, 1, documents.size() - 1);
-  }
-  // Copies have the same hash: the border does not go through them, unless all are one.
-  const auto same = [&](size_t i) { return documents[i].hash == documents[i - 1].hash; };
-  const size_t share = n_validation;
-  while (n_validation > 0 && n_validation < documents.size() && same(n_validation)) ++n_validation;
-  if (share > 0 && n_validation == documents.size()) n_validation = share;
+  std::vector<uint64_t> hashes;
+  for (const HashedText& d : documents) hashes.push_back(d.hash);
+  const size_t n_validation = validation_count(hashes, val_fraction);
   TextSplit out{.many = true};
   for (size_t i = 0; i < documents.size(); ++i)
     (i < n_validation ? out.validation : out.train).push_back(std::move(documents[i].text));
   return out;
 }
+
+}  // namespace
+
+size_t validation_count(const std::vector<uint64_t>& hashes, double val_fraction) {
+  if (val_fraction <= 0 || hashes.size() < 2) return 0;
+  const auto share = std::clamp<size_t>(
+      static_cast<size_t>(static_cast<double>(hashes.size()) * val_fraction), 1, hashes.size() - 1);
+  size_t n = share;
+  while (n < hashes.size() && hashes[n] == hashes[n - 1]) ++n;
+  return n == hashes.size() ? share : n;
+}
+
+namespace {
 
 /// The texts of a file of records, each by its own hash: copies of a text fall on one side.
 void add_records(const std::string& path, OnError on_error, std::vector<HashedText>& out) {

@@ -24,4 +24,9 @@ struct TextSplit {
 TextSplit read_text_files(const std::string& path, double val_fraction,
                           OnError on_error = OnError::stop);
 
+/// How many of the first documents are for validation, given their hashes in ascending order: the
+/// share, at least one and not all. Copies have the same hash: the border does not go through them,
+/// unless all are one. 0 for a single document.
+size_t validation_count(const std::vector<uint64_t>& hashes, double val_fraction);
+
 }  // namespace moe

@@ -197,6 +197,7 @@ double hf_aux_coefficient(const MoeConfig& m) {
 
 JsonObject training_keys(const ModelConfig& m) {
   JsonObject own = {{"dropout", m.dropout}};
+  if (m.neftune_alpha > 0) own["neftune_alpha"] = m.neftune_alpha;
   if (!m.has_moe) return own;
   own["balance_loss"] = m.moe.balance_loss;
   for (const TrainingNumber& n : kNumbers) own[n.key] = m.moe.*n.number;

@@ -112,6 +112,10 @@ void bind_model_keys(ConfigTable& t, ModelConfig& c) {
            "training: a token loses its n-grams from order n on with 1 - (1 - rate)^(n - 1)");
   t.number("model.layer_scale", c.layer_scale, 0, 1,
            "initial value of a learned scale on each branch's output; 0: none");
+  t.number(
+      "model.neftune_alpha", c.neftune_alpha, 0, 1e6,
+      "fine-tuning: uniform noise on a token's embedding of at most alpha / sqrt(tokens of its "
+      "sequence * d_model) (NEFTune); 0: none");
   t.number("model.dropout", c.dropout, 0, 0.999, "dropout rate on the embedding and each branch");
   t.string("model.init_from", c.init_from,
            "checkpoint or Hugging Face folder to start from; its model keys are taken");

@@ -96,6 +96,7 @@ struct ModelConfig {
   bool tie_embeddings = true;
   int64_t ngram_order = 0, ngram_buckets = 32768;  // n-gram hash embeddings; order 0: none
   double layer_scale = 0, dropout = 0, ngram_dropout = 0;
+  double neftune_alpha = 0;  // noise on the embeddings in training; 0: none
   std::string init_from;
   bool has_moe = false;
   MoeConfig moe;

@@ -60,6 +60,9 @@ LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residual
     MOE_CHECK(p >= 0 && p < config_.max_seq_len, "[model] position ", p, " is beyond max_seq_len ",
               config_.max_seq_len, "; shorten the input");
   Var x_TD = ops::embedding(ctx.token_ids_T, embedding_VD_);
+  if (ctx.training && config_.neftune_alpha > 0)
+    x_TD = ops::embedding_noise(x_TD, config_.neftune_alpha, ctx.rng.stream("neftune"),
+                                ctx.token_index_T, ctx.sequence_starts_B1);
   if (ngrams_) x_TD = ngrams_.add_to(x_TD, ctx);
   if (position_PD_) x_TD = ops::add(x_TD, ops::embedding(ctx.positions_T, position_PD_));
   if (sinusoids_PD_) {

@@ -12,4 +12,9 @@ namespace moe::ops {
 /// how the step is cut into micro-batches. rate in [0, 1).
 Var dropout(const Var& x_TD, double rate, const RngStream& stream, const Tensor& token_index_T);
 
+/// NEFTune (Jain et al. 2023, arXiv:2310.05914): x[t] plus uniform draws in [-1, 1) times
+/// alpha / sqrt(L * D), L the tokens of t's sequence. sequence_starts_B1: i32, 0 .. T.
+Var embedding_noise(const Var& x_TD, double alpha, const RngStream& stream,
+                    const Tensor& token_index_T, const Tensor& sequence_starts_B1);
+
 }  // namespace moe::ops

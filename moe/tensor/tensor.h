@@ -129,6 +129,15 @@ void write_rows(const Tensor& weight, int64_t e, int64_t row, const Tensor& valu
 /// The same numbers in another layout.
 Tensor to_layout(const Tensor& weight, Layout layout);
 
+/// f(span) with the elements in their own type.
+template <class F>
+void with_elements(const Tensor& t, F f) {
+  if (t.dtype() == DType::f64)
+    f(t.data<double>());
+  else
+    f(t.data<float>());
+}
+
 /// Tensor storage in use now, and the most there ever was since reset, in bytes (cached free blocks
 /// not counted).
 int64_t tensor_bytes_in_use();

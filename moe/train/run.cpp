@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "moe/train/run.h"
 
+#include <cmath>
 #include <fmt/format.h>
 
 #include "moe/base/log.h"
 #include "moe/base/parallel.h"
 #include "moe/base/progress.h"
+#include "moe/data/chat_dataset.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/checkpoint.h"
 #include "moe/nn/accounting.h"
@@ -18,9 +20,12 @@
 namespace moe {
 namespace {
 
-std::vector<int32_t> eos_of(const Dataset& data) {
-  if (data.tokenizer && data.tokenizer->eos_id()) return {*data.tokenizer->eos_id()};
-  return {};
+std::vector<int32_t> eos_of(const Dataset& data, const ChatEncoder* chat) {
+  std::vector<int32_t> out;
+  if (data.tokenizer && data.tokenizer->eos_id()) out.push_back(*data.tokenizer->eos_id());
+  const std::optional<TokenId> end = chat ? chat->end_of_turn_id() : std::nullopt;
+  if (end && (out.empty() || out[0] != *end)) out.push_back(*end);
+  return out;
 }
 
 ModelCard card_of(const RunConfig& config, const Trainer& trainer) {
@@ -82,6 +87,8 @@ class Run {
   void prepare();
   void remove_what_was_made() noexcept;
   void open_data();
+  void open_chat_data(const DataConfig& data);
+  void count_evaluation(double loss);
   void prepare_model();
   void loop();
   void save();
@@ -103,8 +110,11 @@ class Run {
   double budget_fraction() const {
     return config_.train.minutes > 0 ? elapsed() / (60 * config_.train.minutes) : 0;
   }
+  bool stopped_early() const {
+    return config_.train.early_stop > 0 && worse_evaluations_ >= config_.train.early_stop;
+  }
   bool finished() const {
-    return trainer_->steps_done() >= config_.train.steps ||
+    return stopped_early() || trainer_->steps_done() >= config_.train.steps ||
            (config_.train.minutes > 0 && budget_fraction() >= 1);
   }
 
@@ -117,11 +127,14 @@ class Run {
   std::vector<std::string> made_;  // folders, the deepest first
   NewestCheckpoint from_;
   Dataset data_;
+  std::unique_ptr<ChatEncoder> chat_;  // of stage sft
   std::unique_ptr<TransformerLM> model_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> metrics_;
   double start_seconds_ = 0, earlier_seconds_ = 0;
   int64_t saved_at_ = -1;
+  std::optional<double> best_loss_;  // of the evaluations so far
+  int64_t worse_evaluations_ = 0;    // since it
   RunResult result_;
 };
 
@@ -192,13 +205,37 @@ void Run::open_data() {
   // A resumed run keeps the tokenizer that it began with, wherever that came from.
   const std::string saved = join_path(from_.path, "tokenizer.json");
   if (!from_.path.empty() && exists(saved)) data.tokenizer = saved;
-  data_ = open_dataset(data, uint64_t(config_.train.seed));
+  if (config_.stage == "sft") {
+    open_chat_data(data);
+  } else {
+    data_ = open_dataset(data, uint64_t(config_.train.seed));
+  }
+  if (config_.train.epochs > 0) {
+    MOE_CHECK(config_.data.path != "demo",
+              "[config] train.epochs: the demo data have no end; set train.steps");
+    const double windows = config_.train.epochs * double(data_.train->count()),
+                 per_step = double(config_.train.batch_size * config_.train.grad_accum);
+    config_.train.steps = std::max<int64_t>(1, int64_t(std::ceil(windows / per_step)));
+  }
   if (!from_.path.empty() || config_.model.init_from.empty() || !data_.tokenizer) return;
   const auto theirs = tokenizer_of_source(config_.model.init_from);
   if (!theirs || tokenizer_to_json(*theirs) != tokenizer_to_json(*data_.tokenizer))
     log_warning(str("data.tokenizer=", config_.data.tokenizer, " is not the tokenizer of ",
                     config_.model.init_from,
                     ": its token ids stand for other text than the model was trained on"));
+}
+
+void Run::open_chat_data(const DataConfig& data) {
+  const std::string source =
+      config_.model.init_from.empty() ? "" : resolve_model_folder(config_.model.init_from);
+  std::optional<ChatSource> own;
+  if (!from_.path.empty()) own = folder_chat_template(from_.path);
+  if (!own && data.chat_template.empty() && !source.empty()) own = folder_chat_template(source);
+  if (!own) own = find_chat_template(data.chat_template.empty() ? "chatml" : data.chat_template);
+  const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(data.tokenizer, "");
+  chat_ = std::make_unique<ChatEncoder>(*own, tokenizer);
+  data_ = open_chat_dataset(data, *chat_);
+  data_.tokenizer = tokenizer;
 }
 
 void Run::prepare_model() {
@@ -243,8 +280,10 @@ void Run::prepare_model() {
   saved_at_ = trainer_->steps_done();
   const std::string path = join_path(from_.path, "trainer_state.json");
   const Json state = read_json(path, "[trainer_state.json] " + path);
-  earlier_seconds_ =
-      JsonReader(state.as_object(), "[trainer_state.json] " + path).number_or("elapsed_seconds", 0);
+  const JsonReader reader(state.as_object(), "[trainer_state.json] " + path);
+  earlier_seconds_ = reader.number_or("elapsed_seconds", 0);
+  worse_evaluations_ = reader.integer_or("worse_evaluations", 0);
+  if (reader.has("best_val_loss")) best_loss_ = reader.number_or("best_val_loss", 0);
   if (!options_.log_json)
     log_info(str("resumed ", from_.path, " at step ", trainer_->steps_done()));
 }
@@ -259,10 +298,13 @@ void Run::save() {
   const AddFile add = [&](const std::string& name, const ByteProducer& content) {
     writer.add_file(name, content);
   };
-  write_model_files(add, *model_, data_.tokenizer.get(), eos_of(data_),
+  write_model_files(add, *model_, data_.tokenizer.get(), eos_of(data_, chat_.get()),
                     card_of(config_, *trainer_));
+  if (chat_) writer.add_file("chat_template.jinja", chat_->source().text);
   JsonObject state = trainer_->state_json();
   state["elapsed_seconds"] = elapsed();
+  state["worse_evaluations"] = worse_evaluations_;
+  if (best_loss_) state["best_val_loss"] = *best_loss_;
   writer.add_file("trainer_state.json", to_json_pretty(state));
   writer.add_file("config.yaml", to_yaml(config_));
   writer.add_file("optimizer.safetensors", [&](const ByteSink& sink) {
@@ -298,6 +340,15 @@ void Run::show(const StepResult& s, double tokens_per_second, bool last) {
                    last || s.step == 1);
 }
 
+void Run::count_evaluation(double loss) {
+  if (best_loss_ && loss >= *best_loss_) {
+    ++worse_evaluations_;
+    return;
+  }
+  best_loss_ = loss;
+  worse_evaluations_ = 0;
+}
+
 void Run::loop() {
   double tokens_per_second = 0;
   std::optional<Error> log_error;
@@ -321,7 +372,10 @@ void Run::loop() {
         config_.train.eval_every > 0 && (step.step % config_.train.eval_every == 0 || finished());
     std::optional<EvalResult> evaluation;
     if (evaluate) evaluation = guard([&] { return trainer_->evaluate(); });
-    if (evaluation) result_.evaluation = evaluation;
+    if (evaluation) {
+      result_.evaluation = evaluation;
+      count_evaluation(evaluation->loss);
+    }
     result_.loss = step.loss;
     loads = step.experts;
     const JsonObject metrics = metrics_object(step, now, evaluation);
@@ -360,7 +414,9 @@ RunResult Run::go() {
   start_seconds_ = clock_.monotonic_seconds();
   result_.checkpoint = from_.path;
   result_.steps = trainer_->steps_done();
-  const auto out_of_time = [&] { return trainer_->steps_done() < config_.train.steps; };
+  const auto out_of_time = [&] {
+    return trainer_->steps_done() < config_.train.steps && !stopped_early();
+  };
   if (finished() && !from_.path.empty()) {
     result_.end = RunResult::End::already_finished;
     result_.out_of_time = out_of_time();
@@ -371,6 +427,9 @@ RunResult Run::go() {
                                           clock_.unix_seconds());
   loop();
   result_.steps = trainer_->steps_done();
+  if (stopped_early())
+    log_info(str("ended early: ", worse_evaluations_,
+                 " evaluations in a row without a better validation loss than ", *best_loss_));
   result_.out_of_time = result_.end == RunResult::End::finished && out_of_time();
   result_.seconds = clock_.monotonic_seconds() - start_seconds_;
   return result_;

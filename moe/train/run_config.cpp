@@ -15,12 +15,12 @@ constexpr int64_t kMany = int64_t{1} << 40;
 
 // Keys of the model that change how it trains, not what it computes.
 bool is_training_key(const std::string& path) {
-  return path == "model.dropout" || path == "model.ngram_dropout" ||
-         path == "model.moe.aux_loss_weight" || path == "model.moe.z_loss_weight" ||
-         path == "model.moe.expert_dropout" || path == "model.moe.router_noise" ||
-         path == "model.moe.uniform_start_steps" || path == "model.moe.router_warmup_steps" ||
-         path == "model.moe.bias_update_rate" || path == "model.moe.allow_noncausal" ||
-         path == "model.init_from";
+  return path == "model.dropout" || path == "model.neftune_alpha" ||
+         path == "model.ngram_dropout" || path == "model.moe.aux_loss_weight" ||
+         path == "model.moe.z_loss_weight" || path == "model.moe.expert_dropout" ||
+         path == "model.moe.router_noise" || path == "model.moe.uniform_start_steps" ||
+         path == "model.moe.router_warmup_steps" || path == "model.moe.bias_update_rate" ||
+         path == "model.moe.allow_noncausal" || path == "model.init_from";
 }
 
 // The model `from` of a folder, with the training keys that were set; every other key that was set
@@ -90,11 +90,18 @@ void as_usage(Read read) {
 
 void bind_run_keys(ConfigTable& t, RunConfig& c) {
   t.string("run_dir", c.run_dir, "folder of the run: configuration, metrics, plots, checkpoints");
+  t.choice(
+      "stage", c.stage, {"pretrain", "sft"},
+      "pretrain: text, every token learned; sft: conversations, the assistant's tokens learned");
   bind_model_keys(t, c.model);
   add_data_keys(t, c.data);
   add_optim_keys(t, c.optim);
   TrainConfig& r = c.train;
   t.integer("train.steps", r.steps, 0, kMany, "optimiser steps");
+  t.number("train.epochs", r.epochs, 0, 1e6,
+           "passes over the training data, in place of train.steps; 0: train.steps counts");
+  t.integer("train.early_stop", r.early_stop, 0, kMany,
+            "end after so many evaluations in a row without a better validation loss; 0: never");
   t.number("train.minutes", r.minutes, 0, 1e9,
            "stop after this many minutes, the learning rate coming down in time; 0: no limit");
   t.integer("train.batch_size", r.batch_size, 1, 1 << 20, "windows in one micro-batch");
@@ -137,6 +144,11 @@ RunConfig read_run_config(const ConfigSource& source) {
   auto check = [](bool ok, const std::string& message) {
     if (!ok) throw Error("[config] " + message, ExitCode::usage);
   };
+  check(config.stage != "sft" || config.data.path != "demo",
+        "stage=sft needs conversations; set data.path to a file of them (moe data inspect shows "
+        "what it holds)");
+  check(config.train.early_stop == 0 || config.train.eval_every > 0,
+        "train.early_stop needs evaluations; set train.eval_every");
   check(!config.run_dir.empty(), "run_dir is empty; name a folder");
   check(config.data.seq_len <= config.model.max_seq_len,
         str("data.seq_len is ", config.data.seq_len,

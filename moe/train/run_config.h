@@ -14,7 +14,9 @@ namespace moe {
 
 struct TrainConfig {
   int64_t steps = 1000;
-  double minutes = 0;  // 0: no limit
+  double epochs = 0;       // over the training windows, in place of steps; 0: steps count
+  int64_t early_stop = 0;  // evaluations in a row without a better loss; 0: never
+  double minutes = 0;      // 0: no limit
   int64_t batch_size = 16, grad_accum = 1;
   int64_t eval_every = 100;        // 0: never
   int64_t eval_windows = 64;       // validation windows of one evaluation, evenly spread; 0: all
@@ -30,6 +32,7 @@ struct TrainConfig {
 
 struct RunConfig {
   std::string run_dir = "runs/demo";
+  std::string stage = "pretrain";  // pretrain | sft
   ModelConfig model;
   DataConfig data;
   OptimConfig optim;

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "moe/base/parallel.h"
+#include "moe/data/chat_dataset.h"
 #include "moe/data/dataset.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/checkpoint.h"
@@ -550,6 +551,159 @@ TEST(Trainer, ATiedWeightGetsBothUsesGradients) {
   Trainer trainer(config, data, model);
   trainer.step();
   EXPECT_FALSE(same_bits(before, model.parameters()[0].var.value()));
+}
+
+// ---- fine-tuning on conversations ---------------------------------------------------------------
+
+std::string conversations(int n) {
+  std::string out;
+  for (int i = 0; i < n; ++i)
+    out += fmt::format(
+        "{{\"messages\": [{{\"role\": \"user\", \"content\": \"say {0}\"}}, {{\"role\": "
+        "\"assistant\", \"content\": \"{0}!\"}}]}}\n",
+        i % 10);
+  return out;
+}
+
+RunConfig chat_config(const TempFolder& folder, std::vector<std::string> more) {
+  write_file_atomic(real_fs(), folder / "chats.jsonl", conversations(40));
+  std::vector<std::string> overrides = {"run_dir=" + (folder / "run"),
+                                        "stage=sft",
+                                        "data.path=" + (folder / "chats.jsonl"),
+                                        "model.n_layers=1",
+                                        "model.d_model=16",
+                                        "model.n_heads=2",
+                                        "model.n_kv_heads=2",
+                                        "model.head_dim=8",
+                                        "model.d_ff=16",
+                                        "model.max_seq_len=256",
+                                        "model.moe.n_experts=4",
+                                        "model.moe.d_ff=16",
+                                        "data.seq_len=256",
+                                        "train.batch_size=2",
+                                        "train.steps=4",
+                                        "train.eval_every=2",
+                                        "train.threads=1",
+                                        "optim.warmup_steps=0"};
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  return read_run_config({.file = "", .overrides = overrides});
+}
+
+TEST(FineTuning, LearnsTheAssistantsTokensAlone) {
+  const TempFolder folder;
+  RunConfig config = chat_config(folder, {});
+  const auto tokenizer = open_tokenizer("byte", "");
+  const ChatEncoder encoder(find_chat_template("chatml"), std::shared_ptr(tokenizer));
+  const Dataset data = open_chat_dataset(config.data, encoder);
+  int64_t n = 0;
+  for (const auto* part : {&data.train, &data.validation})
+    for (int64_t w = 0; w < (*part)->count(); ++w) n += (*part)->n_targets(w);
+  EXPECT_EQ(n, 40 * int64_t(std::string("0!<|im_end|>").size()));
+  config.data.loss_on = "all";
+  const Dataset all = open_chat_dataset(config.data, encoder);
+  EXPECT_EQ(all.train->n_targets(0), [&] {
+    Batch batch = empty_batch();
+    all.train->append(0, 0, batch);
+    return batch.n_tokens();
+  }());
+}
+
+TEST(FineTuning, PackedOrNotTheLossIsThatOfTheConversations) {
+  const TempFolder folder;
+  std::vector<std::string> outcomes;
+  std::vector<double> losses;
+  for (const std::string packing : {"none", "best_fit"}) {
+    // One step over everything, so that both see the same conversations.
+    RunConfig config = chat_config(folder, {"data.packing=" + packing, "data.val_fraction=0",
+                                            "train.eval_every=0", "train.steps=1"});
+    const ChatEncoder encoder(find_chat_template("chatml"),
+                              std::shared_ptr<const Tokenizer>(make_byte_tokenizer()));
+    Dataset data = open_chat_dataset(config.data, encoder);
+    config.train.batch_size = data.train->count();
+    config.model.vocab_size = data.vocab_size;
+    config.model.moe.aux_loss_weight = 0;
+    config.data.order = "sequential";
+    TransformerLM model(config.model);
+    initialize(model, 1);
+    Trainer trainer(config, data, model);
+    losses.push_back(trainer.step().lm_loss);
+  }
+  EXPECT_NEAR(losses[0], losses[1], 1e-9);  // sums of the same float64 terms in another order
+}
+
+TEST(FineTuning, APackedConversationHasTheLogitsThatItHasAlone) {
+  const TempFolder folder;
+  RunConfig config = chat_config(folder, {"data.val_fraction=0"});
+  const ChatEncoder encoder(find_chat_template("chatml"),
+                            std::shared_ptr<const Tokenizer>(make_byte_tokenizer()));
+  const Dataset data = open_chat_dataset(config.data, encoder);
+  config.model.vocab_size = data.vocab_size;
+  TransformerLM model(config.model);
+  initialize(model, 1);
+  Batch batch = empty_batch();
+  data.train->append(0, 0, batch);
+  ASSERT_GE(batch.n_sequences(), 2);
+  const Tensor packed = model.logits(model(make_context(batch)).hidden_TD).value();
+  for (int64_t b = 0; b < batch.n_sequences(); ++b) {
+    const int32_t begin = batch.sequence_starts_B1[size_t(b)],
+                  end = batch.sequence_starts_B1[size_t(b) + 1];
+    const std::vector<int32_t> ids(batch.token_ids_T.begin() + begin,
+                                   batch.token_ids_T.begin() + end);
+    const Tensor alone = model.logits(model(pack_sequences({ids})).hidden_TD).value();
+    EXPECT_EQ(std::memcmp(alone.raw(), packed.rows(begin, end).raw(), size_t(alone.stored_bytes())),
+              0);
+  }
+}
+
+TEST(FineTuning, ARunWritesItsTemplateAndTheEndOfATurnAndGoesOnBitForBit) {
+  const TempFolder folder;
+  const RunConfig whole = chat_config(folder, {"model.neftune_alpha=5"});
+  run_training(whole, quiet());
+  const std::string checkpoint = folder / "run/checkpoints/ckpt-000004";
+  EXPECT_EQ(read_file(checkpoint + "/chat_template.jinja"), *find_built_in_template("chatml"));
+  RunConfig halves = chat_config(folder, {"model.neftune_alpha=5", "train.checkpoint_every=2",
+                                          "run_dir=" + (folder / "halves"), "train.steps=4"});
+  RunOptions stop = quiet();
+  int n = 0;
+  stop.stop_requested = [&] { return ++n >= 2; };
+  run_training(halves, stop);
+  RunOptions resume = quiet();
+  resume.resume = true;
+  run_training(halves, resume);
+  EXPECT_EQ(read_file(checkpoint + "/model.safetensors"),
+            read_file(folder / "halves/checkpoints/ckpt-000004/model.safetensors"));
+}
+
+TEST(FineTuning, EpochsSetTheStepsAndAnEarlyStopEndsTheRun) {
+  const TempFolder folder;
+  RunConfig config = chat_config(folder, {"train.epochs=2", "data.packing=none"});
+  EXPECT_EQ(run_training(config, quiet()).steps, 36);  // 36 of 40 conversations, by two, twice
+  RunConfig worse = chat_config(folder, {"run_dir=" + (folder / "early"), "train.steps=50",
+                                         "train.early_stop=2", "optim.lr=0", "optim.min_lr=0"});
+  const RunResult stopped = run_training(worse, quiet());
+  EXPECT_EQ(stopped.steps, 6);  // the first evaluation is the best, two are no better
+  EXPECT_FALSE(stopped.out_of_time);
+  RunOptions resume = quiet();
+  resume.resume = true;
+  EXPECT_EQ(run_training(worse, resume).end, RunResult::End::already_finished);
+}
+
+TEST(FineTuning, WhatCannotBeLearnedFromIsRefused) {
+  const TempFolder folder;
+  RunConfig config = chat_config(folder, {});
+  const auto refuse = [&](const std::string& content, const std::string& what) {
+    write_file_atomic(real_fs(), folder / "chats.jsonl", content);
+    EXPECT_NE(error_of([&] { run_training(config, quiet()); }).find(what), std::string::npos)
+        << error_of([&] { run_training(config, quiet()); });
+    EXPECT_FALSE(exists(folder / "run"));
+  };
+  refuse(R"({"messages": [{"role": "user", "content": "no answer"}]})", "no turn of the assistant");
+  refuse(conversations(1), "cannot be split");
+  refuse("{\"messages\": 7}\n", "line 1");
+  EXPECT_NE(error_of([&] {
+              chat_config(folder, {"data.path=demo"});
+            }).find("stage=sft needs conversations"),
+            std::string::npos);
 }
 
 }  // namespace

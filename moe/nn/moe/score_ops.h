@@ -12,15 +12,6 @@
 
 namespace moe {
 
-/// f(span) with the elements in their own type.
-template <class F>
-void with_elements(const Tensor& t, F f) {
-  if (t.dtype() == DType::f64)
-    f(t.data<double>());
-  else
-    f(t.data<float>());
-}
-
 struct ValueAndSlope {
   double value, slope;
 };

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Conversations as training data: rendered by a chat template, the assistant's tokens learned.
+#pragma once
+
+#include "moe/data/dataset.h"
+#include "moe/data/packed_windows.h"
+#include "moe/text/chat_encoder.h"
+
+namespace moe {
+
+/// Reads config.path, a file of records or a folder of them, with the conversations of each
+/// encoded. Texts among them are learned whole, ended by the tokenizer's end-of-text id. The
+/// records with the smallest hashes of their rendered text, the share val_fraction, are for
+/// validation. One that is longer than data.seq_len is cut at its end; one that is left without a
+/// learned token is left out, with a warning that counts them. Throws Error: a file that cannot be
+/// read, a record that is wrong (file and line), nothing to learn in all of them.
+Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder);
+
+/// Packing of conversations; throws Error for "stream".
+Packing chat_packing(const std::string& name);
+
+}  // namespace moe
