@@ -79,6 +79,7 @@ RunCommand add_eval(CLI::App& app) {
   struct Options {
     std::string folder, data, token_dtype, dump_router;
     bool json = false;
+    AdapterOptions adapters;
     MachineOptions machine;
   };
   auto o = std::make_shared<Options>();
@@ -90,10 +91,12 @@ RunCommand add_eval(CLI::App& app) {
   app.add_option("--dump-router", o->dump_router,
                  "write the router's logits: .npy, float32 [MoE layers, tokens, experts]");
   app.add_flag("--json", o->json, "{\"loss\", \"perplexity\", \"bits_per_byte\", \"tokens\"}");
+  o->adapters.add(app);
   o->machine.add(app);
   return [o] {
     o->machine.apply();
-    const ModelFolder folder = load_model_folder(o->folder);
+    ModelFolder folder = load_model_folder(o->folder);
+    o->adapters.apply(folder);
     const Sequences sequences = read_sequences(o->data, o->token_dtype, folder);
     if (!o->dump_router.empty())
       write_npy(real_fs(), o->dump_router, router_logits(*folder.model, sequences));
@@ -121,17 +124,20 @@ RunCommand add_eval(CLI::App& app) {
 RunCommand add_logits(CLI::App& app) {
   struct Options {
     std::string folder, ids, out;
+    AdapterOptions adapters;
     MachineOptions machine;
   };
   auto o = std::make_shared<Options>();
   app.add_option("DIR", o->folder, "run folder, checkpoint or Hugging Face folder")->required();
   app.add_option("--ids", o->ids, "token ids, 1,2,3")->required();
   app.add_option("--out", o->out, "where to write the logits: .npy, float32 [T, V]")->required();
+  o->adapters.add(app);
   o->machine.add(app);
   return [o] {
     o->machine.apply();
     const std::vector<int32_t> ids = parse_ids(o->ids);
-    const ModelFolder folder = load_model_folder(o->folder);
+    ModelFolder folder = load_model_folder(o->folder);
+    o->adapters.apply(folder);
     const LmOutput out = (*folder.model)(pack_sequences({ids}));
     write_npy(real_fs(), o->out, folder.model->logits(out.hidden_TD).value());
     return 0;

@@ -23,6 +23,7 @@ struct Options {
   int64_t n = 200, seed = 1;
   SamplerConfig sampler;
   bool json = false;
+  AdapterOptions adapters;
   MachineOptions machine;
 };
 
@@ -158,6 +159,7 @@ RunCommand add_generate(CLI::App& app) {
       ->allow_extra_args(false);
   app.add_flag("--json", o->json,
                "{\"ids\": [new ids], \"text\": ..., \"finish_reason\": \"stop|length\"}");
+  o->adapters.add(app);
   o->machine.add(app);
   return [o] {
     o->sampler.seed = uint64_t(o->seed);
@@ -168,7 +170,8 @@ RunCommand add_generate(CLI::App& app) {
     for (const std::string& stop : o->stops)
       if (stop.empty()) throw Error("--stop: the text is empty", ExitCode::usage);
     o->machine.apply();
-    const ModelFolder folder = load_model_folder(o->folder);
+    ModelFolder folder = load_model_folder(o->folder);
+    o->adapters.apply(folder);
     check_can_generate(*folder.model);
     if (!o->stops.empty() && !folder.tokenizer)
       throw Error("--stop needs text, and this model has none: " + folder.no_tokenizer_reason,

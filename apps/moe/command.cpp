@@ -9,6 +9,7 @@
 
 #include "moe/base/error.h"
 #include "moe/base/parallel.h"
+#include "moe/families/model_folder.h"
 #include "moe/kernels/kernels.h"
 
 namespace moe {
@@ -44,6 +45,36 @@ void MachineOptions::add(CLI::App& app) {
   app.add_option("--threads", threads, "threads; 0: all CPUs (no result changes with it)")
       ->check(CLI::Range(0, 1024));
   add_isa_option(app, isa);
+}
+
+void AdapterOptions::add(CLI::App& app) {
+  app.add_option("--adapter", adapters,
+                 "folder of a low-rank adapter for the model, or NAME=DIR; may be given several "
+                 "times")
+      ->allow_extra_args(false);
+  app.add_option("--use", use,
+                 "the adapter in use: its name or folder, or none; default: the last");
+}
+
+int adapter_by_name(const ModelFolder& folder, const std::string& name) {
+  if (name == "none") return -1;
+  for (size_t i = 0; i < folder.adapters.size(); ++i)
+    if (folder.adapters[i] == name) return int(i);
+  throw Error(
+      str("no adapter is called '", printable(name, 60), "'; there are: ",
+          folder.adapters.empty() ? std::string("none") : "none, " + join(folder.adapters, ", ")),
+      ExitCode::usage);
+}
+
+void AdapterOptions::apply(ModelFolder& folder) const {
+  for (const std::string& adapter : adapters) {
+    const size_t equals = adapter.find('='), slash = adapter.find('/');
+    const bool named = equals != std::string::npos && equals < slash;
+    folder.model->use_adapter(
+        add_adapter_folder(folder, named ? adapter.substr(equals + 1) : adapter));
+    if (named) folder.adapters.back() = adapter.substr(0, equals);
+  }
+  if (!use.empty()) folder.model->use_adapter(adapter_by_name(folder, use));
 }
 
 void add_isa_option(CLI::App& app, std::string& isa) {

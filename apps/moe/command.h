@@ -31,6 +31,8 @@ RunCommand add_router(CLI::App& app);
 RunCommand add_calc(CLI::App& app);
 RunCommand add_upcycle(CLI::App& app);
 RunCommand add_prune(CLI::App& app);
+RunCommand add_lora(CLI::App& app);
+RunCommand add_merge(CLI::App& app);
 RunCommand add_merge_experts(CLI::App& app);
 RunCommand add_densify(CLI::App& app);
 RunCommand add_compare(CLI::App& app);
@@ -47,6 +49,20 @@ struct MachineOptions {
   void add(CLI::App& app);
   void apply() const;
 };
+
+struct ModelFolder;
+
+/// --adapter and --use: low-rank adapters on the model of a command.
+struct AdapterOptions {
+  std::vector<std::string> adapters;  // "DIR" or "NAME=DIR"
+  std::string use;
+  void add(CLI::App& app);
+  /// Loads all of them; the one named by --use, else the last one, is in use. Throws Error that
+  /// names those there are.
+  void apply(ModelFolder& folder) const;
+};
+/// The number of an adapter by its name (what stood before "=", else its folder); "none" is -1.
+int adapter_by_name(const ModelFolder& folder, const std::string& name);
 
 /// --isa, whose help names what this machine has.
 void add_isa_option(CLI::App& app, std::string& isa);

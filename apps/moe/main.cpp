@@ -89,6 +89,13 @@ constexpr Entry kCommands[] = {
     {"prune", "Keep the most used experts",
      "moe prune runs/first --experts 6 --by usage --data text.txt --out runs/pruned",
      moe::add_prune},
+    {"lora", "Low-rank adapters: targets, parameters, whether the first step reaches each",
+     "moe lora inspect recipe.yaml model.init_from=runs/first lora.targets=attention,experts\n  "
+     "moe "
+     "lora inspect runs/adapter",
+     moe::add_lora},
+    {"merge", "Make one model of a model and its low-rank adapter",
+     "moe merge runs/first --adapter runs/adapter --out merged", moe::add_merge},
     {"merge-experts", "Merge experts that are alike",
      "moe merge-experts runs/first --experts 4 --out runs/merged", moe::add_merge_experts},
     {"densify", "Make a dense model of a Mixture-of-Experts",

@@ -25,6 +25,7 @@ class GradPlace {
     return grad_;
   }
   void set(Tensor grad) { grad_ = std::move(grad); }
+  void freeze() { needs_grad_ = false; }
   Tensor empty() const { return Tensor::empty(shape_, dtype_, layout_); }
 
  private:
@@ -65,6 +66,8 @@ class Var {
   /// The first gradient of this Var, of its shape, type and layout; later ones are added to it.
   void set_grad(Tensor grad) const { place_->set(std::move(grad)); }
   bool has_grad() const { return place_->has_grad(); }
+  /// No gradient is wanted from now on, by any copy of this Var.
+  void freeze() const { place_->freeze(); }
   void clear_grad() const { place_->set({}); }
   /// For a backward that needs the gradient and not the value.
   const std::shared_ptr<GradPlace>& grad_place() const { return place_; }

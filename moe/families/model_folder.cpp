@@ -4,6 +4,7 @@
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
 #include "moe/base/yaml_tree.h"
+#include "moe/families/adapter_folder.h"
 #include "moe/families/hf_config.h"
 #include "moe/families/weights.h"
 #include "moe/io/checkpoint.h"
@@ -56,6 +57,11 @@ void check_model_config(const ModelConfig& model, const std::string& what) {
 
 ConfigFile read_config_file(const std::string& folder) {
   const std::string path = join_path(folder, "config.json"), what = "[config.json] " + path;
+  MOE_CHECK(
+      exists(path) || !is_adapter_folder(folder), what.substr(0, 14), printable(folder),
+      " is a low-rank adapter, no model of its own; make one of the two first: moe merge BASE "
+      "--adapter ",
+      printable(folder), " --out DIR");
   ConfigFile file{.json = read_json(path, what), .family = nullptr, .model = {}, .eos_ids = {}};
   MOE_CHECK(file.json.is_object(), what, ": must be an object");
   const JsonReader reader(file.json.get_object(), what);
@@ -119,7 +125,7 @@ std::string resolve_model_folder(const std::string& path) {
             "' does not exist; give a run folder, a checkpoint or a Hugging Face folder");
   MOE_CHECK(is_directory(path), "[model] '", printable(path),
             "' is a file; give a run folder, a checkpoint or a Hugging Face folder");
-  if (exists(join_path(path, "config.json"))) return path;
+  if (exists(join_path(path, "config.json")) || is_adapter_folder(path)) return path;
   if (is_directory(join_path(path, "checkpoints"))) {
     const NewestCheckpoint newest = newest_valid_checkpoint(path, holds_the_model);
     if (!newest.path.empty()) return newest.path;
@@ -134,32 +140,97 @@ std::string resolve_model_folder(const std::string& path) {
 
 ModelConfig read_model_config(const std::string& folder) { return read_config_file(folder).model; }
 
+namespace {
+
+/// The model that an adapter was trained on: as its configuration names it, from here or from the
+/// adapter's folder.
+std::string base_of_adapter(const std::string& folder) {
+  const std::string base = read_adapter_info(folder).base;
+  for (const std::string& path : {base, join_path(folder, base)})
+    if (!base.empty() && exists(path)) return path;
+  throw Error(
+      str("[adapter] ", printable(folder), ": its base model '", printable(base),
+          "' does not exist here; give the model's folder, and the adapter with --adapter"));
+}
+
+void read_folder_tokenizer(ModelFolder& out, const std::string& folder) {
+  const std::string tokenizer = join_path(folder, "tokenizer.json");
+  if (!exists(tokenizer)) {
+    out.no_tokenizer_reason = "there is no tokenizer.json";
+    return;
+  }
+  try {
+    out.tokenizer = read_tokenizer(tokenizer);
+  } catch (const Error& e) {
+    out.no_tokenizer_reason = e.what();
+  }
+}
+
+}  // namespace
+
+int add_adapter_folder(ModelFolder& folder, const std::string& path) {
+  const std::string found = resolve_model_folder(path);
+  MOE_CHECK(is_adapter_folder(found), "[adapter] ", printable(path),
+            " holds no adapter_config.json; give a folder that lora training or PEFT wrote");
+  const int adapter = load_adapter(*folder.model, found);
+  folder.adapters.push_back(path);
+  return adapter;
+}
+
 ModelFolder load_model_folder(const std::string& path, DType dtype) {
   ModelFolder out;
   out.path = resolve_model_folder(path);
   if (out.path == path) warn_of_damage(path);
+  if (is_adapter_folder(out.path) && !exists(join_path(out.path, "config.json"))) {
+    const std::string folder = out.path;
+    out = load_model_folder(base_of_adapter(folder), dtype);
+    out.model->use_adapter(add_adapter_folder(out, folder));
+    out.path = folder;
+    if (exists(join_path(folder, "tokenizer.json"))) read_folder_tokenizer(out, folder);
+    const std::string generation = join_path(folder, "generation_config.json");
+    if (exists(generation)) {
+      const Json g = read_json(generation, "[generation_config.json] " + generation);
+      MOE_CHECK(g.is_object(), "[generation_config.json] ", generation, ": must be an object");
+      out.eos_ids = read_eos(g.get_object(), generation, out.model->config().vocab_size);
+    }
+    return out;
+  }
   const ConfigFile config = read_config_file(out.path);
   out.model_type = config.family->model_type;
   out.eos_ids = config.eos_ids;
   check_weights_present(out.path, config.model, *config.family);
   out.model = std::make_unique<TransformerLM>(config.model, dtype);
   read_weights(*out.model, out.path, *config.family);
-  const std::string tokenizer = join_path(out.path, "tokenizer.json");
-  if (!exists(tokenizer)) {
-    out.no_tokenizer_reason = "there is no tokenizer.json";
-  } else {
-    try {
-      out.tokenizer = read_tokenizer(tokenizer);
-    } catch (const Error& e) {
-      out.no_tokenizer_reason = e.what();
-    }
-  }
+  read_folder_tokenizer(out, out.path);
   return out;
 }
 
 void load_weights(const TransformerLM& model, const std::string& folder) {
   const ConfigFile config = read_config_file(folder);
   read_weights(model, folder, *config.family);
+}
+
+namespace {
+
+/// An id, a list of them, or null.
+Json eos_json(const std::vector<int32_t>& ids) {
+  if (ids.empty()) return nullptr;
+  if (ids.size() == 1) return ids[0];
+  return JsonArray(ids.begin(), ids.end());
+}
+
+}  // namespace
+
+void write_text_files(const AddFile& add_file, const Tokenizer* tokenizer,
+                      const std::vector<int32_t>& eos_ids) {
+  const auto add_text = [&](const std::string& name, const std::string& text) {
+    add_file(name, [&](const ByteSink& sink) { sink(as_bytes(text)); });
+  };
+  add_text("generation_config.json",
+           to_json_pretty(JsonObject{{"eos_token_id", eos_json(eos_ids)}}));
+  if (!tokenizer) return;
+  add_text("tokenizer.json", tokenizer_to_json(*tokenizer));
+  add_text("tokenizer_config.json", tokenizer_config_json(*tokenizer));
 }
 
 void write_model_files(const AddFile& add_file, const TransformerLM& model,
@@ -176,8 +247,7 @@ void write_model_files(const AddFile& add_file, const TransformerLM& model,
   for (const char* key : {"dtype", "torch_dtype"})
     config[key] = model.dtype() == DType::f64 ? "float64" : "float32";
   for (const char* key : {"bos_token_id", "pad_token_id"}) config[key] = nullptr;
-  JsonArray eos(eos_ids.begin(), eos_ids.end());
-  config["eos_token_id"] = eos.empty() ? Json(nullptr) : eos.size() == 1 ? eos[0] : Json(eos);
+  config["eos_token_id"] = eos_json(eos_ids);
   if (&family != &find_family("moe_cpp", "")) {
     config["moe_cpp"] = training_keys(m);
   }
@@ -185,12 +255,7 @@ void write_model_files(const AddFile& add_file, const TransformerLM& model,
     add_file(name, [&](const ByteSink& sink) { sink(as_bytes(text)); });
   };
   add_text("config.json", to_json_pretty(config));
-  add_text("generation_config.json",
-           to_json_pretty(JsonObject{{"eos_token_id", config["eos_token_id"]}}));
-  if (tokenizer) {
-    add_text("tokenizer.json", tokenizer_to_json(*tokenizer));
-    add_text("tokenizer_config.json", tokenizer_config_json(*tokenizer));
-  }
+  write_text_files(add_file, tokenizer, eos_ids);
   add_text("README.md", str(front_matter(m, family, card), "\n# ", card.title, "\n\n", card.text));
   write_safetensors_shards(add_file, model_tensors(model, family), {{"format", "pt"}},
                            max_shard_bytes);

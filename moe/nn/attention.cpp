@@ -42,7 +42,7 @@ Attention::Attention(const ModelConfig& c, const LayerConfig& layer, const Share
 }
 
 Var Attention::operator()(const Var& x_TD, const ForwardContext& ctx) const {
-  Var qkv = qkv_proj(x_TD);
+  Var qkv = qkv_proj(x_TD, ctx);
   if (q_norm)
     qkv = ops::rms_norm_columns(
         qkv,
@@ -84,7 +84,7 @@ Var Attention::operator()(const Var& x_TD, const ForwardContext& ctx) const {
                           .position = ctx.positions_T.data<int32_t>()[size_t(row)],
                           .kv = ctx.kv ? ctx.kv->of_layer[size_t(ctx.layer)][b] : KvBlocks{}});
   }
-  return o_proj(ops::attention(qkv, std::move(args)));
+  return o_proj(ops::attention(qkv, std::move(args)), ctx);
 }
 
 void Attention::visit(const Visitor& v) const {

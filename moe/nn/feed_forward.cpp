@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/feed_forward.h"
 
+#include "moe/ops/activation.h"
 #include "moe/ops/rows.h"
 
 namespace moe {
@@ -27,17 +28,27 @@ FeedForward::FeedForward(const FeedForwardShape& shape, int64_t D, DType dtype, 
   down.residual_output = true;
 }
 
-Var FeedForward::operator()(const Var& x_TD) const {
-  return (*this)(x_TD, ops::one_group(x_TD.size(0)));
+Var FeedForward::operator()(const Var& x_TD, const ForwardContext& ctx) const {
+  if (linear) return down(x_TD, ctx);
+  if (is_adapted(ctx)) return down(activated(up(x_TD, ctx)), ctx);
+  return ops::feed_forward(x_TD, ops::one_group(x_TD.size(0)), {}, weights());
 }
-Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1,
-                            const Tensor& token_R) const {
-  if (linear) return down(token_R ? ops::gather_rows(x_TD, token_R) : x_TD, offsets_E1);
+Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
+                            const ForwardContext& ctx) const {
+  if (linear || is_adapted(ctx)) {
+    const Var x_RD = token_R ? ops::gather_rows(x_TD, token_R) : x_TD;
+    if (linear) return down(x_RD, offsets_E1, token_R, ctx);
+    return down(activated(up(x_RD, offsets_E1, token_R, ctx)), offsets_E1, token_R, ctx);
+  }
   return ops::feed_forward(x_TD, offsets_E1, token_R, weights());
 }
 Var FeedForward::weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
                               const Var& weight_R1) const {
   return ops::weighted_feed_forward(x_TD, offsets_E1, token_R, weight_R1, weights());
+}
+
+Var FeedForward::activated(const Var& up_RF) const {
+  return gated ? ops::gated_activation(up_RF, d_ff, kind) : ops::activation(up_RF, kind);
 }
 
 ops::FeedForwardWeights FeedForward::weights() const {

@@ -23,16 +23,23 @@ struct FeedForward {
   FeedForward() = default;
   /// experts = 0: one network.
   FeedForward(const FeedForwardShape& shape, int64_t d_model, DType dtype, int64_t experts = 0);
-  Var operator()(const Var& x_TD) const;
+  Var operator()(const Var& x_TD, const ForwardContext& ctx) const;
   /// Row r of the experts is row token_R[r] of x_TD, or row r when token_R is null.
-  Var operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R = {}) const;
-  /// [T, D]: each token's rows times their weights, summed; only where sums_rows().
+  Var operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
+                 const ForwardContext& ctx) const;
+  /// [T, D]: each token's rows times their weights, summed; only where sums_rows(ctx).
   Var weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
                    const Var& weight_R1) const;
-  bool sums_rows() const { return !linear && !down.bias; }
+  bool sums_rows(const ForwardContext& ctx) const {
+    return !linear && !down.bias && !is_adapted(ctx);
+  }
+  bool is_adapted(const ForwardContext& ctx) const {
+    return down.is_adapted(ctx) || (!linear && up.is_adapted(ctx));
+  }
   void visit(const Visitor& v) const;
 
  private:
+  Var activated(const Var& up_RF) const;
   ops::FeedForwardWeights weights() const;
 };
 

@@ -41,6 +41,7 @@ struct ForwardContext {
   // Picks of each layer's experts in the step's micro-batches before this one; null: none.
   std::shared_ptr<const std::map<int, std::vector<int64_t>>> step_counts;
   bool training = false;
+  int adapter = -1;  // the low-rank adapter in use, set by the model; -1: none
   Rng rng;
 
   int64_t n_tokens() const { return token_ids_T.numel(); }

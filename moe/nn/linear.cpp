@@ -3,6 +3,8 @@
 
 #include <numeric>
 
+#include "moe/ops/elementwise.h"
+
 namespace moe {
 
 Linear::Linear(std::vector<std::string> names_, std::vector<int64_t> sizes_, int64_t in,
@@ -14,6 +16,20 @@ Linear::Linear(std::vector<std::string> names_, std::vector<int64_t> sizes_, int
   weight = Var(Tensor::zeros(shape, dtype, layout), true);
   if (with_bias) bias = Var(Tensor::zeros(bias_shape, dtype, layout), true);
   stored_name = join(names, "_");
+}
+
+Var Linear::operator()(const Var& x_TI, const ForwardContext& ctx) const {
+  const Var y = ops::linear(x_TI, weight, bias);
+  const LoraPart* part = active_part(lora, ctx);
+  return part ? ops::add(y, lora_delta(*part, weight, sizes, x_TI, {}, {}, stored_name, ctx)) : y;
+}
+
+Var Linear::operator()(const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
+                       const ForwardContext& ctx) const {
+  const Var y = ops::grouped_linear(x_RI, weight, offsets_E1, bias);
+  const LoraPart* part = active_part(lora, ctx);
+  if (!part) return y;
+  return ops::add(y, lora_delta(*part, weight, sizes, x_RI, offsets_E1, token_R, stored_name, ctx));
 }
 
 void Linear::visit(const Visitor& v) const {
@@ -39,6 +55,14 @@ void Linear::visit(const Visitor& v) const {
     }
     v.parameter(p);
   };
+  if (adaptable)
+    v.site({.prefix = v.prefix,
+            .names = names,
+            .sizes = sizes,
+            .weight = weight,
+            .role = role,
+            .embedding = false,
+            .parts = lora});
   show(weight, ".weight", role, false);
   if (bias) show(bias, ".bias", Role::bias, true);
 }

@@ -2,7 +2,7 @@
 // Linear layers as modules: one matrix, several fused into one, or one per expert.
 #pragma once
 
-#include "moe/nn/module.h"
+#include "moe/nn/lora.h"
 #include "moe/ops/linear.h"
 
 namespace moe {
@@ -16,16 +16,19 @@ struct Linear {
   Role role = Role::matrix;
   bool residual_output = false;
   std::string stored_name;
+  bool adaptable = true;  // whether a low-rank adapter can be put on it
+  std::shared_ptr<LoraParts> lora = std::make_shared<LoraParts>();
 
   Linear() = default;
   /// names may contain one name; experts = 0: a plain matrix.
   Linear(std::vector<std::string> names, std::vector<int64_t> sizes, int64_t in, bool with_bias,
          DType dtype, int64_t experts = 0, Layout layout = Layout::panel16);
 
-  Var operator()(const Var& x_TI) const { return ops::linear(x_TI, weight, bias); }
-  Var operator()(const Var& x_RI, const Tensor& offsets_E1) const {
-    return ops::grouped_linear(x_RI, weight, offsets_E1, bias);
-  }
+  Var operator()(const Var& x_TI, const ForwardContext& ctx) const;
+  /// Rows grouped by expert; token_R: the token of each row.
+  Var operator()(const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
+                 const ForwardContext& ctx) const;
+  bool is_adapted(const ForwardContext& ctx) const { return active_part(lora, ctx) != nullptr; }
   /// Names: prefix + name + ".weight"; of experts: prefix + "experts.3." + name + ".weight".
   void visit(const Visitor& v) const;
 };

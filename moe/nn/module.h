@@ -30,8 +30,8 @@ struct Parameter {
   std::string name;
   Var var;
   Role role = Role::matrix;
-  std::vector<Piece> pieces;
-  std::vector<Var> other_uses;  // aliases with gradient buffers of their own, in forward order
+  std::vector<Piece> pieces = {};
+  std::vector<Var> other_uses = {};  // aliases with gradient buffers of their own, in forward order
   bool residual_output =
       false;  // writes into the residual stream: GPT-2's initialisation divides by sqrt(2 L)
 };
@@ -42,12 +42,18 @@ struct Buffer {
   Tensor value;
 };
 
+struct LoraSite;
+
 struct Visitor {
   std::function<void(const Parameter&)> parameter = [](const Parameter&) {};
   std::function<void(const Buffer&)> buffer = [](const Buffer&) {};
-  std::string prefix;
+  std::string prefix = {};
+  /// Weights that a low-rank adapter can be put on (moe/nn/lora.h).
+  std::function<void(const LoraSite&)> site = [](const LoraSite&) {};
 
-  Visitor at(const std::string& name) const { return {parameter, buffer, prefix + name + "."}; }
+  Visitor at(const std::string& name) const {
+    return {parameter, buffer, prefix + name + ".", site};
+  }
 };
 
 /// Shape of a piece as saved: [rows, in], [rows] for biases, the parameter's own when it is

@@ -38,7 +38,7 @@ MoeOutput TransformerBlock::operator()(const Var& x_TD, const ForwardContext& ct
   if (moe_layer) {
     out = (*moe_layer)(ffn_norm(h_TD), ctx);
   } else {
-    out.y_TD = dense(ffn_norm(h_TD));
+    out.y_TD = dense(ffn_norm(h_TD), ctx);
     out.aux_loss = zero_loss();
   }
   out.y_TD = ops::add(h_TD, finish(out.y_TD, ffn_scale_D, "dropout.ffn"));

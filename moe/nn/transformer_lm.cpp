@@ -55,11 +55,39 @@ void add_pooled_loss(LmOutput& out, const ForwardContext& ctx, double weight) {
 
 }  // namespace
 
-LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residuals) const {
+ForwardContext TransformerLM::with_adapter(ForwardContext ctx) const {
+  ctx.adapter = adapter_;
+  return ctx;
+}
+
+void TransformerLM::set_adapters(int n) {
+  n_adapters_ = n;
+  adapter_ = std::min(adapter_, n - 1);
+}
+
+void TransformerLM::use_adapter(int adapter) {
+  MOE_CHECK(adapter >= -1 && adapter < n_adapters_, "[lora] the model has no adapter ", adapter);
+  adapter_ = adapter;
+}
+
+std::vector<LoraSite> TransformerLM::lora_sites() const {
+  std::vector<LoraSite> out;
+  Visitor v;
+  v.site = [&](const LoraSite& site) { out.push_back(site); };
+  visit(v);
+  return out;
+}
+
+LmOutput TransformerLM::operator()(const ForwardContext& given, bool keep_residuals) const {
+  const ForwardContext ctx = with_adapter(given);
   for (const int32_t p : ctx.positions_T.data<int32_t>())
     MOE_CHECK(p >= 0 && p < config_.max_seq_len, "[model] position ", p, " is beyond max_seq_len ",
               config_.max_seq_len, "; shorten the input");
   Var x_TD = ops::embedding(ctx.token_ids_T, embedding_VD_);
+  if (const LoraPart* part = active_part(embedding_lora_, ctx)) {
+    const Var rows_TR = ops::embedding(ctx.token_ids_T, part->a);
+    x_TD = ops::add(x_TD, ops::scale(ops::linear(rows_TR, part->b[0]), part->scale));
+  }
   if (ctx.training && config_.neftune_alpha > 0)
     x_TD = ops::embedding_noise(x_TD, config_.neftune_alpha, ctx.rng.stream("neftune"),
                                 ctx.token_index_T, ctx.sequence_starts_B1);
@@ -99,7 +127,14 @@ LmOutput TransformerLM::operator()(const ForwardContext& ctx, bool keep_residual
   return out;
 }
 
-Var TransformerLM::logits(const Var& hidden_TD) const { return ops::linear(hidden_TD, head_VD_); }
+Var TransformerLM::logits(const Var& hidden_TD) const {
+  const Var logits_TV = ops::linear(hidden_TD, head_VD_);
+  const LoraPart* part = active_part(head_lora_, with_adapter({}));
+  if (!part) return logits_TV;
+  // Without dropout: the rows of the loss need not be the batch's.
+  return ops::add(logits_TV, lora_delta(*part, head_VD_, {config_.vocab_size}, hidden_TD, {}, {},
+                                        "lm_head", {}));
+}
 
 void TransformerLM::visit(const Visitor& v) const {
   auto table = [&](const std::string& name, const Var& var, Role role) {
@@ -111,6 +146,17 @@ void TransformerLM::visit(const Visitor& v) const {
   };
   Parameter embedding = table("model.embed_tokens.weight", embedding_VD_, Role::embedding);
   if (config_.tie_embeddings) embedding.other_uses.push_back(head_VD_);
+  const auto site = [&](const std::string& prefix, const std::string& name, const Var& weight,
+                        Role role, const std::shared_ptr<LoraParts>& parts) {
+    v.site({.prefix = v.prefix + prefix,
+            .names = {name},
+            .sizes = {config_.vocab_size},
+            .weight = weight,
+            .role = role,
+            .embedding = role == Role::embedding,
+            .parts = parts});
+  };
+  site("model.", "embed_tokens", embedding_VD_, Role::embedding, embedding_lora_);
   v.parameter(embedding);
   if (ngrams_) ngrams_.visit(v.at("model"));
   if (position_PD_)
@@ -129,6 +175,7 @@ void TransformerLM::visit(const Visitor& v) const {
   }
   for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i].visit(v.at(str("model.layers.", i)));
   final_norm_.visit(v.at("model.norm"));
+  site("", "lm_head", head_VD_, Role::head, head_lora_);
   if (!config_.tie_embeddings) v.parameter(table("lm_head.weight", head_VD_, Role::head));
 }
 

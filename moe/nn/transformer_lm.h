@@ -50,12 +50,25 @@ class TransformerLM {
   const ModelConfig& config() const { return config_; }
   DType dtype() const { return dtype_; }
   const std::vector<LayerConfig>& layers() const { return layers_; }
+  /// Low-rank adapters (moe/nn/lora.h): what they can be put on, how many there are, and the one in
+  /// use, -1 for none.
+  std::vector<LoraSite> lora_sites() const;
+  int n_adapters() const { return n_adapters_; }
+  void set_adapters(int n);
+  int adapter() const { return adapter_; }
+  void use_adapter(int adapter);
+
   /// False when a route may depend on later tokens.
   bool causal(bool training) const;
 
  private:
+  ForwardContext with_adapter(ForwardContext ctx) const;
+
   ModelConfig config_;
   DType dtype_;
+  int n_adapters_ = 0, adapter_ = -1;
+  std::shared_ptr<LoraParts> embedding_lora_ = std::make_shared<LoraParts>(),
+                             head_lora_ = std::make_shared<LoraParts>();
   std::vector<LayerConfig> layers_;
   Var embedding_VD_, head_VD_;  // tied: two uses of one table
   NgramEmbedding ngrams_;

@@ -4,6 +4,14 @@
 #include "moe/kernels/kernels.h"
 
 namespace moe::ops {
+namespace {
+
+/// Where the kernel puts a weight's gradient: a frozen weight's is thrown away.
+Tensor weight_gradient(const Var& w) {
+  return w.needs_grad() ? w.grad() : Tensor::zeros(w.shape(), w.dtype());
+}
+
+}  // namespace
 
 Var rms_norm(const Var& x_TD, const Var& w_D, double eps) {
   MOE_CHECK(x_TD.size(-1) == w_D.size(-1), "[rms_norm] x is ", x_TD.shape().text(), ", the weight ",
@@ -13,8 +21,8 @@ Var rms_norm(const Var& x_TD, const Var& w_D, double eps) {
   kernels(y.dtype()).rms_norm_fwd(y.view(), rstd_T1.view(), x_TD.view(), w_D.view(), 1, eps);
   return record("rms_norm", y, {x_TD, w_D}, [=](const Tensor& dy) {
     kernels(dy.dtype())
-        .rms_norm_bwd(x_TD.grad().view(), w_D.grad().view(), dy.view(), x_TD.view(), rstd_T1.view(),
-                      w_D.view(), 1);
+        .rms_norm_bwd(x_TD.grad().view(), weight_gradient(w_D).view(), dy.view(), x_TD.view(),
+                      rstd_T1.view(), w_D.view(), 1);
   });
 }
 
@@ -41,7 +49,7 @@ Var rms_norm_columns(const Var& x_TN, const std::vector<NormColumns>& ranges, do
       if (r.begin > column)
         kb.accumulate(dx.columns(column, r.begin - column),
                       dy.view().columns(column, r.begin - column));
-      kb.rms_norm_bwd(dx.columns(r.begin, r.count), r.w.grad().view(),
+      kb.rms_norm_bwd(dx.columns(r.begin, r.count), weight_gradient(r.w).view(),
                       dy.view().columns(r.begin, r.count), x_TN.view().columns(r.begin, r.count),
                       rstds[i].view(), r.w.view(), r.groups);
       column = r.begin + r.count;
@@ -62,8 +70,9 @@ Var layer_norm(const Var& x_TD, const Var& w_D, const Var& b_D, double eps) {
                                     w_D.view(), b_D ? b_D.view() : MatView{}, eps);
   return record("layer_norm", y, {x_TD, w_D, b_D}, [=](const Tensor& dy) {
     kernels(dy.dtype())
-        .layer_norm_bwd(x_TD.grad().view(), w_D.grad().view(), b_D ? b_D.grad().view() : MatView{},
-                        dy.view(), x_TD.view(), mean_T1.view(), rstd_T1.view(), w_D.view());
+        .layer_norm_bwd(x_TD.grad().view(), weight_gradient(w_D).view(),
+                        b_D ? weight_gradient(b_D).view() : MatView{}, dy.view(), x_TD.view(),
+                        mean_T1.view(), rstd_T1.view(), w_D.view());
   });
 }
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "moe/train/run.h"
 
-#include <cmath>
 #include <fmt/format.h>
 
 #include "moe/base/log.h"
 #include "moe/base/parallel.h"
 #include "moe/base/progress.h"
-#include "moe/data/chat_dataset.h"
-#include "moe/families/model_folder.h"
+#include "moe/families/adapter_folder.h"
 #include "moe/io/checkpoint.h"
 #include "moe/nn/accounting.h"
 #include "moe/nn/init.h"
@@ -16,6 +14,7 @@
 #include "moe/text/tokenizer_json.h"
 #include "moe/train/metrics.h"
 #include "moe/train/progress_text.h"
+#include "moe/train/run_data.h"
 
 namespace moe {
 namespace {
@@ -57,7 +56,10 @@ std::shared_ptr<const Tokenizer> tokenizer_of_source(const std::string& init_fro
 
 /// Weights, gradients and two moments of AdamW in float32, and the average if there is one.
 void check_memory(const RunConfig& config) {
-  const double bytes = count_parameters(config.model).stored * (config.optim.ema > 0 ? 20.0 : 16.0);
+  const double per_number = config.has_adapter()   ? 4.0
+                            : config.optim.ema > 0 ? 20.0
+                                                   : 16.0,
+               bytes = count_parameters(config.model).stored * per_number;
   const uint64_t available = available_bytes();
   if (bytes <= double(available)) return;
   throw Error(str("[train] the model has ",
@@ -87,9 +89,9 @@ class Run {
   void prepare();
   void remove_what_was_made() noexcept;
   void open_data();
-  void open_chat_data(const DataConfig& data);
   void count_evaluation(double loss);
   void prepare_model();
+  void prepare_adapter();
   void loop();
   void save();
   /// An error of training says which checkpoint is left.
@@ -127,6 +129,7 @@ class Run {
   std::vector<std::string> made_;  // folders, the deepest first
   NewestCheckpoint from_;
   Dataset data_;
+  std::string base_;                   // of an adapter: the folder of its model
   std::unique_ptr<ChatEncoder> chat_;  // of stage sft
   std::unique_ptr<TransformerLM> model_;
   std::unique_ptr<Trainer> trainer_;
@@ -201,41 +204,16 @@ void Run::prepare() {
 }
 
 void Run::open_data() {
-  DataConfig data = config_.data;
-  // A resumed run keeps the tokenizer that it began with, wherever that came from.
-  const std::string saved = join_path(from_.path, "tokenizer.json");
-  if (!from_.path.empty() && exists(saved)) data.tokenizer = saved;
-  if (config_.stage == "sft") {
-    open_chat_data(data);
-  } else {
-    data_ = open_dataset(data, uint64_t(config_.train.seed));
-  }
-  if (config_.train.epochs > 0) {
-    MOE_CHECK(config_.data.path != "demo",
-              "[config] train.epochs: the demo data have no end; set train.steps");
-    const double windows = config_.train.epochs * double(data_.train->count()),
-                 per_step = double(config_.train.batch_size * config_.train.grad_accum);
-    config_.train.steps = std::max<int64_t>(1, int64_t(std::ceil(windows / per_step)));
-  }
+  RunData opened = open_run_data(config_, from_.path);
+  data_ = std::move(opened.data);
+  chat_ = std::move(opened.chat);
+  config_.train.steps = steps_of_run(config_, data_);
   if (!from_.path.empty() || config_.model.init_from.empty() || !data_.tokenizer) return;
   const auto theirs = tokenizer_of_source(config_.model.init_from);
   if (!theirs || tokenizer_to_json(*theirs) != tokenizer_to_json(*data_.tokenizer))
     log_warning(str("data.tokenizer=", config_.data.tokenizer, " is not the tokenizer of ",
                     config_.model.init_from,
                     ": its token ids stand for other text than the model was trained on"));
-}
-
-void Run::open_chat_data(const DataConfig& data) {
-  const std::string source =
-      config_.model.init_from.empty() ? "" : resolve_model_folder(config_.model.init_from);
-  std::optional<ChatSource> own;
-  if (!from_.path.empty()) own = folder_chat_template(from_.path);
-  if (!own && data.chat_template.empty() && !source.empty()) own = folder_chat_template(source);
-  if (!own) own = find_chat_template(data.chat_template.empty() ? "chatml" : data.chat_template);
-  const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(data.tokenizer, "");
-  chat_ = std::make_unique<ChatEncoder>(*own, tokenizer);
-  data_ = open_chat_dataset(data, *chat_);
-  data_.tokenizer = tokenizer;
 }
 
 void Run::prepare_model() {
@@ -268,7 +246,9 @@ void Run::prepare_model() {
         "model.moe.top_k=1 with probabilities over their sum: every weight is 1, so the router "
         "gets no gradient from the task; set model.moe.norm_topk_prob=false, or "
         "model.moe.router=switch");
-  if (!from_.path.empty())
+  if (config_.has_adapter())
+    prepare_adapter();
+  else if (!from_.path.empty())
     load_weights(*model_, from_.path);
   else if (!config_.model.init_from.empty())
     load_weights(*model_, resolve_model_folder(config_.model.init_from));
@@ -298,8 +278,13 @@ void Run::save() {
   const AddFile add = [&](const std::string& name, const ByteProducer& content) {
     writer.add_file(name, content);
   };
-  write_model_files(add, *model_, data_.tokenizer.get(), eos_of(data_, chat_.get()),
-                    card_of(config_, *trainer_));
+  const std::vector<int32_t> eos = eos_of(data_, chat_.get());
+  if (config_.has_adapter()) {
+    write_adapter_files(add, *model_, model_->adapter(), config_.lora, base_);
+    write_text_files(add, data_.tokenizer.get(), eos);
+  } else {
+    write_model_files(add, *model_, data_.tokenizer.get(), eos, card_of(config_, *trainer_));
+  }
   if (chat_) writer.add_file("chat_template.jinja", chat_->source().text);
   JsonObject state = trainer_->state_json();
   state["elapsed_seconds"] = elapsed();
@@ -338,6 +323,16 @@ void Run::show(const StepResult& s, double tokens_per_second, bool last) {
   }
   progress_.update(progress_text(p, is_terminal(2) ? terminal_width(2) - 1 : kPlainColumns),
                    last || s.step == 1);
+}
+
+void Run::prepare_adapter() {
+  base_ = from_.path.empty() ? resolve_model_folder(config_.model.init_from)
+                             : read_adapter_info(from_.path).base;
+  load_weights(*model_, base_);
+  freeze(*model_);
+  const int adapter = add_adapter(*model_, config_.lora, uint64_t(config_.train.seed));
+  model_->use_adapter(adapter);
+  if (!from_.path.empty()) load_adapter_weights(*model_, adapter, from_.path);
 }
 
 void Run::count_evaluation(double loss) {

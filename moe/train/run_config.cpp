@@ -95,6 +95,7 @@ void bind_run_keys(ConfigTable& t, RunConfig& c) {
       "pretrain: text, every token learned; sft: conversations, the assistant's tokens learned");
   bind_model_keys(t, c.model);
   add_data_keys(t, c.data);
+  add_lora_keys(t, c.lora);
   add_optim_keys(t, c.optim);
   TrainConfig& r = c.train;
   t.integer("train.steps", r.steps, 0, kMany, "optimiser steps");
@@ -147,6 +148,8 @@ RunConfig read_run_config(const ConfigSource& source) {
   check(config.stage != "sft" || config.data.path != "demo",
         "stage=sft needs conversations; set data.path to a file of them (moe data inspect shows "
         "what it holds)");
+  check(!config.has_adapter() || !config.model.init_from.empty(),
+        "lora.targets trains an adapter of a model; name it with model.init_from");
   check(config.train.early_stop == 0 || config.train.eval_every > 0,
         "train.early_stop needs evaluations; set train.eval_every");
   check(!config.run_dir.empty(), "run_dir is empty; name a folder");
@@ -187,7 +190,9 @@ void check_resumable(const RunConfig& config, const RunConfig& saved) {
   for (const ConfigKey& key : table.keys()) {
     const bool is_function = starts_with(key.path, "model.") && !is_training_key(key.path) &&
                              (now.model.has_moe || !starts_with(key.path, "model.moe."));
-    if (!is_function && key.path != "train.seed" && key.path != "data.tokenizer") continue;
+    const bool is_adapter = starts_with(key.path, "lora.") && key.path != "lora.dropout";
+    if (!is_function && !is_adapter && key.path != "train.seed" && key.path != "data.tokenizer")
+      continue;
     const std::string was = theirs.find(key.path)->get(), is = key.get();
     if (was != is)
       throw Error(str("[config] ", key.path, " is ", is, ", but the run was trained with ", was,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "moe/data/data_config.h"
+#include "moe/nn/lora.h"
 #include "moe/nn/model_config.h"
 #include "moe/optim/optim_config.h"
 
@@ -35,8 +36,10 @@ struct RunConfig {
   std::string stage = "pretrain";  // pretrain | sft
   ModelConfig model;
   DataConfig data;
+  LoraConfig lora;
   OptimConfig optim;
   TrainConfig train;
+  bool has_adapter() const { return !lora.targets.empty(); }
 };
 
 /// Binds every key of a run; `config` must outlive the table.

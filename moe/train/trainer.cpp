@@ -60,7 +60,8 @@ Trainer::Trainer(const RunConfig& config, const Dataset& dataset, TransformerLM&
     : config_(config),
       dataset_(dataset),
       model_(model),
-      parameters_(model.parameters()),
+      parameters_(config.has_adapter() ? adapter_parameters(model, model.adapter())
+                                       : model.parameters()),
       loader_(dataset.train, {.batch_size = config.train.batch_size,
                               .grad_accum = config.train.grad_accum,
                               .seq_len = config.data.seq_len,
@@ -145,7 +146,8 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
     totals.push_back(load.stats);
     loads.emplace_back(load.layer, &load.stats);
   }
-  if (!care_.freezes_router()) model_.after_step(totals);
+  // An adapter leaves all of the model as it is, the routers' biases too.
+  if (!care_.freezes_router() && !config_.has_adapter()) model_.after_step(totals);
   result.revived = care_.revive(loads, result.step, all_slots());
   steps_done_ += 1;
   tokens_done_ += result.tokens;

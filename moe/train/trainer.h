@@ -62,6 +62,8 @@ class Trainer {
   /// The same, but stop is asked between micro-batches; true throws the whole step away, and
   /// nothing has changed.
   std::optional<StepResult> step(double elapsed_fraction, const std::function<bool()>& stop);
+  /// What is trained, with the gradients of the latest step.
+  const std::vector<Parameter>& parameters() const { return parameters_; }
   int64_t steps_done() const { return steps_done_; }
   int64_t tokens_done() const { return tokens_done_; }
 

@@ -16,6 +16,7 @@
 #include "moe/io/checkpoint.h"
 #include "moe/nn/init.h"
 #include "moe/ops/cross_entropy.h"
+#include "moe/train/adapter_report.h"
 
 #include "tests/base/temp_folder.h"
 
@@ -704,6 +705,75 @@ TEST(FineTuning, WhatCannotBeLearnedFromIsRefused) {
               chat_config(folder, {"data.path=demo"});
             }).find("stage=sft needs conversations"),
             std::string::npos);
+}
+
+// ---- adapters -----------------------------------------------------------------------------------
+
+TEST(AdapterRun, LeavesTheModelAloneGoesOnBitForBitAndIsReadAsAModel) {
+  const TempFolder folder;
+  RunConfig base = chat_config(folder, {"run_dir=" + (folder / "base")});
+  run_training(base, quiet());
+  const auto adapter = [&](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> keys = {"stage=sft",
+                                     "data.path=" + (folder / "chats.jsonl"),
+                                     "model.init_from=" + (folder / "base"),
+                                     "run_dir=" + (folder / name),
+                                     "lora.targets=attention,experts",
+                                     "lora.rank=2",
+                                     "lora.dropout=0.1",
+                                     "optim.lr=0.01",
+                                     "optim.warmup_steps=0",
+                                     "train.steps=4",
+                                     "train.batch_size=2",
+                                     "train.threads=1",
+                                     "train.eval_every=2"};
+    keys.insert(keys.end(), more.begin(), more.end());
+    return read_run_config({.file = "", .overrides = keys});
+  };
+  const RunConfig whole = adapter("whole", {});
+  run_training(whole, quiet());
+  const std::string last = "checkpoints/ckpt-000004/";
+  EXPECT_FALSE(exists(folder / "whole/" + last + "model.safetensors"));
+  const RunConfig halves = adapter("halves", {"train.checkpoint_every=2"});
+  RunOptions stop = quiet();
+  int n = 0;
+  stop.stop_requested = [&] { return ++n >= 2; };
+  run_training(halves, stop);
+  RunOptions resume = quiet();
+  resume.resume = true;
+  run_training(halves, resume);
+  for (const char* name : {"adapter_model.safetensors", "optimizer.safetensors"})
+    EXPECT_EQ(read_file(folder / "whole/" + last + name),
+              read_file(folder / "halves/" + last + name));
+  const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6};
+  const auto logits = [&](const std::string& name) {
+    const ModelFolder read = load_model_folder(folder / name);
+    return read.model->logits((*read.model)(pack_sequences({ids})).hidden_TD).value();
+  };
+  EXPECT_FALSE(same_bits(logits("base"), logits("whole")));
+  EXPECT_TRUE(same_bits(logits("halves"), logits("whole")));
+  EXPECT_NE(error_of([&] {
+              adapter("third", {"model.init_from=" + (folder / "whole")});
+            }).find("moe merge"),
+            std::string::npos)
+      << error_of([&] { adapter("third", {"model.init_from=" + (folder / "whole")}); });
+}
+
+TEST(AdapterRun, TheReportNamesEveryTargetAndItsGradient) {
+  const TempFolder folder;
+  run_training(chat_config(folder, {"run_dir=" + (folder / "base")}), quiet());
+  const RunConfig config =
+      read_run_config({.file = "",
+                       .overrides = {"stage=sft", "data.path=" + (folder / "chats.jsonl"),
+                                     "train.batch_size=4", "model.init_from=" + (folder / "base"),
+                                     "lora.targets=attention,experts,router", "lora.rank=2"}});
+  const std::vector<AdapterTarget> targets = report_adapter(config);
+  EXPECT_EQ(targets.size(), 4u + 4 * 3 + 1);
+  for (const AdapterTarget& t : targets) {
+    EXPECT_EQ(t.rank, 2) << t.name;
+    EXPECT_GT(t.grad_norm, 0) << t.name;
+  }
+  EXPECT_EQ(targets[0].parameters, 2 * (16 + 16));
 }
 
 }  // namespace

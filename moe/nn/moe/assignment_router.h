@@ -93,7 +93,7 @@ class GatedRouter : public AssignmentRouter {
               DType dtype);
   void visit_own(const Visitor& v) const override { gate_.visit(v); }
   Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
-    return score_logits(disturbed(gate_(x_TD), ctx));
+    return score_logits(disturbed(gate_(x_TD, ctx), ctx));
   }
 
   Linear gate_;  // [n_outputs, D]

@@ -35,19 +35,19 @@ MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const
   Routing routing = router->route(x_TD, ctx);
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
   Var y_TD;
-  if (rows.weight_R1 && exchange->is_identity() && experts.sums_rows() && !ones_D) {
+  if (rows.weight_R1 && exchange->is_identity() && experts.sums_rows(ctx) && !ones_D) {
     y_TD = experts.weighted_sum(x_TD, rows.offsets_E1, rows.token_R, rows.weight_R1);
   } else {
-    const Var y_RD = exchange->around(rows, [this](const ExpertRows& r) {
-      const Var out = experts(r.x_TD, r.offsets_E1, r.token_R);
+    const Var y_RD = exchange->around(rows, [&](const ExpertRows& r) {
+      const Var out = experts(r.x_TD, r.offsets_E1, r.token_R, ctx);
       return ones_D ? ops::rms_norm(out, ones_D, kOutputEps) : out;
     });
     y_TD = routing.dispatch->combine(y_RD, x_TD);
   }
   if (shared.d_ff > 0) {
-    Var s_TD = shared(x_TD);
+    Var s_TD = shared(x_TD, ctx);
     if (shared_gate.weight)
-      s_TD = ops::scale_rows(s_TD, ops::activation(shared_gate(x_TD), Activation::sigmoid));
+      s_TD = ops::scale_rows(s_TD, ops::activation(shared_gate(x_TD, ctx), Activation::sigmoid));
     y_TD = ops::add(y_TD, s_TD);
   }
   return {std::move(y_TD), std::move(routing.aux_loss), std::move(routing.router_logits_TE),

@@ -121,7 +121,7 @@ class CosineRouter final : public SoftmaxRouter {
     const Var tau = map_scores("cosine_tau", tau_1_, [](double v) {
       return ValueAndSlope{v + std::log(2.0), 1};
     });
-    const Var cosine_TE = gate_(unit_rows(projection_(x_TD)));
+    const Var cosine_TE = gate_(unit_rows(projection_(x_TD, ctx)), ctx);
     return score_logits(
         disturbed(ops::scale_columns(cosine_TE, column_scales(gate_.weight, tau)), ctx));
   }

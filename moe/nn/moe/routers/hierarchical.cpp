@@ -67,7 +67,7 @@ class HierarchicalRouter final : public SoftmaxRouter {
 
  private:
   Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
-    return score_logits(disturbed(joint_logits(groups_gate_(x_TD), gate_(x_TD)), ctx));
+    return score_logits(disturbed(joint_logits(groups_gate_(x_TD, ctx), gate_(x_TD, ctx)), ctx));
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
     const Tensor groups_TG = group_sums(Var(s.probs_TE.value()), n_group_).value();

@@ -29,6 +29,7 @@ class MoePlusPlusRouter final : public SoftmaxRouter {
       const std::string name = str("constant_experts.", j, ".");
       constants_.push_back({Linear({name + "gate"}, {2}, d_model, false, dtype),
                             Linear({name + "vector"}, {d_model}, 1, false, dtype)});
+      constants_.back().gate.adaptable = constants_.back().vector.adaptable = false;
       constants_.back().gate.role = constants_.back().vector.role = Role::router;
     }
   }
@@ -47,9 +48,9 @@ class MoePlusPlusRouter final : public SoftmaxRouter {
   };
 
   Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
-    Var logits_TE = gate_(x_TD);
+    Var logits_TE = gate_(x_TD, ctx);
     if (ctx.previous_router_logits_TE)
-      logits_TE = ops::add(logits_TE, gate_residual_(ctx.previous_router_logits_TE));
+      logits_TE = ops::add(logits_TE, gate_residual_(ctx.previous_router_logits_TE, ctx));
     return score_logits(disturbed(logits_TE, ctx));
   }
   Picks select_experts(const Scores& s, const ForwardContext& ctx) const override {
@@ -79,14 +80,14 @@ class MoePlusPlusRouter final : public SoftmaxRouter {
   Var constant_rows(const Var& x_RD, int64_t j) const override {
     const Constant& c = constants_[size_t(j)];
     const int64_t R = x_RD.size(0);
-    const Var a_R2 = ops::softmax(c.gate(x_RD));
+    const Var a_R2 = ops::softmax(ops::linear(x_RD, c.gate.weight));
     const auto column = [&](int32_t which) {
       const Tensor rows = Tensor::empty({R}, DType::i32), columns = Tensor::empty({R}, DType::i32);
       for (int64_t r = 0; r < R; ++r) rows.data<int32_t>()[size_t(r)] = int32_t(r);
       std::ranges::fill(columns.data<int32_t>(), which);
       return ops::select_elements(a_R2, rows, columns);
     };
-    return ops::add(ops::scale_rows(x_RD, column(0)), c.vector(column(1)));
+    return ops::add(ops::scale_rows(x_RD, column(0)), ops::linear(column(1), c.vector.weight));
   }
 
   int64_t first_zero_;

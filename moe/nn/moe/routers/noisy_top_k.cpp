@@ -119,7 +119,7 @@ class NoisyTopKRouter final : public SoftmaxRouter {
   Scores score(const Var& x_TD, const ForwardContext& ctx) const override {
     Scores s = SoftmaxRouter::score(x_TD, ctx);
     if (!ctx.training) return s;
-    s.noise_scale_TE = map_scores("softplus", noise_(x_TD), [](double z) {
+    s.noise_scale_TE = map_scores("softplus", noise_(x_TD, ctx), [](double z) {
       const double e = std::exp(-std::abs(z)), sigmoid = (z > 0 ? 1 : e) / (1 + e);
       return ValueAndSlope{std::max(z, 0.0) + std::log1p(e) + 1e-2, sigmoid};
     });

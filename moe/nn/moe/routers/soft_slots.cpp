@@ -180,7 +180,7 @@ class SoftSlotsRouter final : public Router {
   }
   Routing route(const Var& x_TD, const ForwardContext& ctx) const override {
     const Slots slots(ctx, n_experts_, slots_);
-    const Var logits_TP = gate_(x_TD);
+    const Var logits_TP = gate_(x_TD, ctx);
     RouterStats stats{size_t(n_experts_)};
     const std::vector<double> share = softmax_over(slots, logits_TP.value(), false);
     slots.for_each_token([&](int64_t, int64_t t) {

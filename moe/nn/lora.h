@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685): y = W x + s B A drop(x), W frozen, on
+// any linear map of the model, each routed expert's own included, on the embedding and on the head.
+// A model may carry several; one at a time is in use.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moe/base/config.h"
+#include "moe/nn/forward_context.h"
+#include "moe/nn/module.h"
+
+namespace moe {
+
+struct LoraConfig {
+  std::string targets = {};  // by commas, see parse in add_adapter; empty: no adapter
+  int64_t rank = 8;
+  double alpha = 16;
+  std::string scaling = "alpha_over_r";  // s = alpha / r | alpha | rslora: alpha / sqrt(r)
+  double dropout = 0;                    // of A's input, in training
+  bool share_experts = false;            // one pair for all routed experts of a layer
+
+  bool operator==(const LoraConfig&) const = default;
+};
+/// s of y = W x + s B A x (rsLoRA: Kalajdzievski 2023, arXiv:2312.03732).
+double lora_scale(const LoraConfig& config);
+void add_lora_keys(ConfigTable& table, LoraConfig& config);
+
+/// The adapter of one stored weight, which may hold several named matrices one below the other.
+struct LoraPart {
+  int adapter = 0;  // its number in the model
+  int64_t rank = 0;
+  double scale = 1, dropout = 0;
+  bool shared = false;          // one pair for all experts
+  std::vector<size_t> targets;  // which of the names
+  Var a;               // [targets * rank, in], or one per expert; of an embedding [V, rank]
+  std::vector<Var> b;  // of each target: [rows, rank], or one per expert
+};
+using LoraParts = std::vector<LoraPart>;
+
+/// Where an adapter can be put: what a module shows of its weight.
+struct LoraSite {
+  std::string prefix;              // "model.layers.0.self_attn."
+  std::vector<std::string> names;  // "q_proj" ...
+  std::vector<int64_t> sizes;      // rows of each
+  Var weight;
+  Role role = Role::matrix;
+  bool embedding = false;
+  std::shared_ptr<LoraParts> parts;
+
+  int64_t n_experts() const { return weight.shape().rank() == 3 ? weight.size(0) : 0; }
+  /// "model.layers.0.mlp.experts.3.up_proj"; expert < 0: without a number.
+  std::string path(size_t name, int64_t expert) const;
+};
+
+/// The part that is in use in this pass; null: none.
+const LoraPart* active_part(const std::shared_ptr<LoraParts>& parts, const ForwardContext& ctx);
+
+/// s B A drop(x) for rows x, in the columns that the weight makes. offsets_E1: of rows grouped by
+/// expert, null for a plain matrix; token_R: the token of each row, null: row r is token r. name
+/// keys the draws of the dropout.
+Var lora_delta(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes,
+               const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
+               const std::string& name, const ForwardContext& ctx);
+
+/// [O, targets * rank] (or one per expert) in the weight's layout: s times each target's B in its
+/// own rows and columns, zeros elsewhere.
+Var lora_spread_b(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes);
+
+class TransformerLM;
+
+/// Puts a new adapter on the model, A drawn from U(-1/sqrt(in), 1/sqrt(in)) and B zero (of an
+/// embedding A zero and B normal), so that the model computes what it did; returns its number.
+/// targets: attention, ffn, experts, shared, router, embedding, head, all-linear (every matrix of
+/// the blocks but the router's), a matrix's name (q_proj), or a pattern of whole names
+/// (*.layers.3.mlp.*). Throws Error (usage) for one that nothing answers to.
+int add_adapter(TransformerLM& model, const LoraConfig& config, uint64_t seed);
+
+/// The same for matrices that were chosen one by one, each with its own rank.
+struct LoraChoice {
+  LoraSite site;
+  std::vector<size_t> targets;
+  LoraConfig config;
+};
+int put_adapter(TransformerLM& model, const std::vector<LoraChoice>& chosen, uint64_t seed);
+/// Takes the latest adapter off again.
+void drop_adapter(TransformerLM& model, int adapter);
+
+/// Its parameters, in forward order: names end in ".lora_A.weight" and ".lora_B.weight".
+std::vector<Parameter> adapter_parameters(const TransformerLM& model, int adapter);
+
+/// One weight with its adapter added, W + s B A: row-major [rows, in]. target: index into
+/// part.targets; expert < 0: a plain matrix.
+Tensor merged_rows(const LoraSite& site, const LoraPart& part, size_t target, int64_t expert);
+/// Adds an adapter to the weights and takes all adapters off. The embedding of a tied model cannot
+/// take one: throws Error.
+void merge_adapter(TransformerLM& model, int adapter);
+
+/// No gradient reaches the model's own weights from now on.
+void freeze(const TransformerLM& model);
+
+}  // namespace moe
