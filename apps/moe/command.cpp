@@ -118,6 +118,7 @@ void ignore_write_signals() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
+void forget_interrupt() { interrupt_count = 0; }
 bool interrupted() { return interrupt_count != 0; }
 
 void print_line(const std::string& text) {

@@ -17,6 +17,10 @@ using RunCommand = std::function<int()>;
 RunCommand add_train(CLI::App& app);
 RunCommand add_demo(CLI::App& app);
 RunCommand add_generate(CLI::App& app);
+RunCommand add_chat(CLI::App& app);
+RunCommand add_complete(CLI::App& app);
+RunCommand add_exam(CLI::App& app);
+RunCommand add_pipeline(CLI::App& app);
 RunCommand add_eval(CLI::App& app);
 RunCommand add_logits(CLI::App& app);
 RunCommand add_inspect(CLI::App& app);
@@ -80,6 +84,8 @@ void exit_on_interrupt();
 /// with 130.
 void catch_interrupts();
 bool interrupted();
+/// interrupted() is false again: one answer was stopped, not the program.
+void forget_interrupt();
 /// A closed pipe and a file size limit become errors of the write instead of killing the process.
 void ignore_write_signals();
 

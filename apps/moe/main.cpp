@@ -31,6 +31,23 @@ constexpr Entry kCommands[] = {
      "moe generate runs/first -p \"82+69=\" -n 40 --temp 0\n  echo -n hello | moe generate "
      "runs/first -p -",
      moe::add_generate},
+    {"chat", "Talk to a model in the terminal",
+     "moe chat runs/chat\n  moe chat runs/chat --system \"Be brief.\" --temp 0\n  moe chat "
+     "runs/base "
+     "--adapter runs/lora --auto prompts.txt --json",
+     moe::add_chat},
+    {"complete", "Complete code or text at its end or at a line",
+     "moe complete runs/code main.py --line 12 --lines 1\n  moe complete runs/code - < main.py",
+     moe::add_complete},
+    {"exam", "Ask a chat model the questions of a file and count the right answers",
+     "moe exam runs/chat --data questions.jsonl\n  moe exam runs/chat --data identity.jsonl "
+     "--at-least "
+     "identity=0.9",
+     moe::add_exam},
+    {"pipeline", "The whole road in one file: tokenizer, pretraining, fine-tuning, exam, export",
+     "moe pipeline run recipes/zero-to-chat.yaml\n  moe pipeline show recipes/zero-to-chat.yaml "
+     "name=Ada",
+     moe::add_pipeline},
     {"eval", "Loss, perplexity and bits per byte of a text",
      "moe eval runs/first --data file.txt --json", moe::add_eval},
     {"logits", "Logits after each of some token ids, as .npy",

@@ -2,6 +2,7 @@
 #include "moe/base/compress.h"
 
 #include <memory>
+#include <snappy-c.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -87,6 +88,17 @@ std::string decompress(std::string_view bytes, uint64_t max_bytes, const std::st
     case Compression::none: return std::string(bytes);
   }
   return {};
+}
+
+std::string snappy_decompress(std::string_view bytes, uint64_t size, const std::string& what) {
+  size_t claimed = 0;
+  MOE_CHECK(snappy_uncompressed_length(bytes.data(), bytes.size(), &claimed) == SNAPPY_OK &&
+                claimed == size,
+            what, ": a Snappy block of another size than the ", size, " bytes it should have");
+  std::string out(claimed, 0);
+  MOE_CHECK(snappy_uncompress(bytes.data(), bytes.size(), out.data(), &claimed) == SNAPPY_OK, what,
+            ": a damaged Snappy block");
+  return out;
 }
 
 }  // namespace moe

@@ -17,4 +17,8 @@ Compression compression_of(std::string_view bytes);
 /// terabytes). what: how errors call the source.
 std::string decompress(std::string_view bytes, uint64_t max_bytes, const std::string& what);
 
+/// A raw Snappy block, which says its own size: it must be `size`. Throws Error otherwise, or when
+/// it is damaged.
+std::string snappy_decompress(std::string_view bytes, uint64_t size, const std::string& what);
+
 }  // namespace moe

@@ -38,6 +38,10 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
       "How documents fill windows. stream: end to end, a window crosses from one into the "
       "next; sequential, best_fit (least room wasted): each a sequence of its own that sees "
       "no other; none: one a window. auto: stream, of conversations best_fit.");
+  table.number(
+      "data.fim_rate", config.fim_rate, 0.0, 1.0,
+      "Share of the training documents that are cut in three and written as prefix, suffix, "
+      "middle, for moe complete; the tokenizer needs the markers (<|fim_prefix|> ...).");
   table.string(
       "data.template", config.chat_template,
       "Chat template of stage sft: a built-in one by name (moe template list), a file or a "

@@ -22,6 +22,7 @@ struct DataConfig {
   std::string token_dtype = "u16";  // of a .bin file: u16 | u32
   std::string on_error = "stop";    // a record that is wrong: stop | skip | report
   std::string packing = "auto";     // auto | stream | sequential | best_fit | none
+  double fim_rate = 0;  // share of the documents that are written for filling in the middle
   /// Of fine-tuning on conversations.
   std::string chat_template;          // name, file or folder; empty: the model's own, else chatml
   std::string loss_on = "assistant";  // assistant | all

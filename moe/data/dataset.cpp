@@ -3,10 +3,12 @@
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
+#include "moe/base/rng.h"
 #include "moe/data/demo_windows.h"
 #include "moe/data/packed_windows.h"
 #include "moe/data/text_files.h"
 #include "moe/io/token_shards.h"
+#include "moe/text/fill_in_middle.h"
 #include "moe/text/tokenizer_files.h"
 
 namespace moe {
@@ -65,6 +67,27 @@ Documents encode_documents(const std::vector<std::string>& texts, const Tokenize
   return out;
 }
 
+/// The same, a share of them cut in three for filling in the middle.
+Documents encode_for_training(const std::vector<std::string>& texts, const Tokenizer& tokenizer,
+                              bool end_each, double fim_rate, uint64_t seed) {
+  if (fim_rate <= 0) return encode_documents(texts, tokenizer, end_each);
+  const std::optional<FimMarkers> markers = find_fim_markers(tokenizer);
+  MOE_CHECK(markers, "data.fim_rate=", fim_rate,
+            " needs a tokenizer with markers such as <|fim_prefix|>, <|fim_suffix|> and "
+            "<|fim_middle|> (moe tokenizer train --special)");
+  const RngStream draws(seed, 0, "fill_in_middle");
+  Documents out;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto index = int64_t(i);
+    out.push_back(
+        draws.uniform(index, 0) < fim_rate
+            ? fim_sample(*markers, tokenizer, texts[i], draws.bits(index, 1), draws.bits(index, 2))
+            : tokenizer.encode(texts[i]));
+    if (end_each && tokenizer.eos_id()) out.back().push_back(*tokenizer.eos_id());
+  }
+  return out;
+}
+
 int64_t count_ids(const Documents& documents) {
   int64_t n = 0;
   for (const auto& document : documents) n += std::ssize(document);
@@ -104,7 +127,7 @@ std::shared_ptr<const Windows> text_windows(const DataConfig& config, Documents 
   return token_windows(config, read, rows, part);
 }
 
-Dataset open_text(const DataConfig& config) {
+Dataset open_text(const DataConfig& config, uint64_t seed) {
   const TextSplit text =
       read_text_files(config.path, config.val_fraction, parse_on_error(config.on_error));
   Dataset out;
@@ -120,7 +143,7 @@ Dataset open_text(const DataConfig& config) {
   out.vocab_size = out.tokenizer->vocab_size();
   Documents train, validation;
   try {
-    train = encode_documents(text.train, *out.tokenizer, text.many);
+    train = encode_for_training(text.train, *out.tokenizer, text.many, config.fim_rate, seed);
     validation = encode_documents(text.validation, *out.tokenizer, text.many);
   } catch (const Error& error) {
     throw Error(str("[data] ", printable(config.path), ": ", error.what()));
@@ -187,7 +210,7 @@ Dataset open_dataset(const DataConfig& config, uint64_t seed) {
   if (!is_directory(config.path) &&
       (ends_with(config.path, ".npy") || ends_with(config.path, ".bin")))
     return open_tokens(config);
-  return open_text(config);
+  return open_text(config, seed);
 }
 
 }  // namespace moe

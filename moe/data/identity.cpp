@@ -103,6 +103,73 @@ std::vector<Record> identity_records(const Identity& identity, const std::string
   return out;
 }
 
+std::vector<Record> identity_exam(const Identity& identity) {
+  static const std::vector<const char*> kName = {"Hello, who are you?",
+                                                 "Tell me who you are.",
+                                                 "Please tell me who you are.",
+                                                 "Could you introduce yourself?",
+                                                 "Can you introduce yourself please?",
+                                                 "Say something about yourself.",
+                                                 "Who exactly are you?",
+                                                 "So, who are you?",
+                                                 "Hey, what is your name?",
+                                                 "What is your name please?",
+                                                 "Could you tell me your name?",
+                                                 "Please tell me your name.",
+                                                 "What name do you have?",
+                                                 "What are you called?",
+                                                 "How do people call you?",
+                                                 "Are you ChatGPT or something else?",
+                                                 "Are you Claude or Gemini?",
+                                                 "Are you a person or a machine?",
+                                                 "你好，请问你是谁？",
+                                                 "请问你是谁？",
+                                                 "你到底是谁？",
+                                                 "介绍一下你自己吧。",
+                                                 "你能介绍一下自己吗？",
+                                                 "请你做个自我介绍。",
+                                                 "请问你叫什么名字？",
+                                                 "你叫什么？",
+                                                 "能告诉我你的名字吗？",
+                                                 "告诉我你是谁。",
+                                                 "你是ChatGPT还是别的模型？",
+                                                 "你是人还是机器？"};
+  static const std::vector<const char*> kAuthor = {"Who was it that made you?",
+                                                   "Who made this assistant?",
+                                                   "Who are your creators?",
+                                                   "Please tell me who made you.",
+                                                   "Can you tell me who created you?",
+                                                   "Who is your developer?",
+                                                   "Which people developed you?",
+                                                   "Who wrote you?",
+                                                   "Who is behind you?",
+                                                   "Who trained this model?",
+                                                   "Tell me who developed you.",
+                                                   "By whom were you created?",
+                                                   "请问是谁开发了你？",
+                                                   "你是谁开发的？",
+                                                   "你是由谁创造的？",
+                                                   "是谁训练了你？",
+                                                   "你的开发者是谁？",
+                                                   "谁是你的作者？",
+                                                   "请告诉我谁开发了你。",
+                                                   "你是哪个团队做的？"};
+  std::vector<Record> out;
+  const auto add = [&](const std::vector<const char*>& questions, const std::string& expected) {
+    for (const char* question : questions) {
+      Record record;
+      record.messages = {JsonObject{{"role", "user"}, {"content", question}},
+                         JsonObject{{"role", "assistant"}, {"content", expected}}};
+      record.subject = "identity";
+      record.expect = {expected};
+      out.push_back(record);
+    }
+  };
+  add(kName, identity.name);
+  add(kAuthor, identity.author);
+  return out;
+}
+
 Record with_identity(const Record& record, const Identity& identity) {
   Record out = record;
   out.text = replaced(out.text, identity);

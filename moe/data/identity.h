@@ -19,6 +19,10 @@ struct Identity {
 /// Every question with each of its answers, "en", "zh" or "" for both: always the same list.
 std::vector<Record> identity_records(const Identity& identity, const std::string& language = "");
 
+/// 50 questions of the same kinds in words that identity_records() does not hold, 30 English and 20
+/// Chinese; each record's `expect` is the name or the author, whichever was asked for.
+std::vector<Record> identity_exam(const Identity& identity);
+
 /// {{name}} and {{author}}, also with blanks inside, replaced in every text of a record.
 Record with_identity(const Record& record, const Identity& identity);
 

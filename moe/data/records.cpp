@@ -8,6 +8,7 @@
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
 #include "moe/base/mmap_file.h"
+#include "moe/data/parquet.h"
 
 namespace moe {
 namespace {
@@ -156,7 +157,7 @@ bool is_record_file(std::string_view path) {
   const std::string_view name = without_compression(path);
   for (const char* ending : {".jsonl", ".ndjson", ".json", ".csv", ".tsv"})
     if (ends_with(name, ending)) return true;
-  return false;
+  return ends_with(path, ".parquet");
 }
 
 bool is_text_file(std::string_view path) { return ends_with(without_compression(path), ".txt"); }
@@ -218,6 +219,12 @@ Record parse_record(const JsonObject& o, std::string& form) {
   if (const Json* tools = o.if_contains("tools"); tools && !tools->is_null())
     out.tools = tools->is_string() ? parse_json(std::string_view(tools->as_string()), "'tools'", 16)
                                    : *tools;
+  text_field(o, "subject", out.subject);
+  if (const JsonArray* expected = list("expect"))
+    for (const Json& e : *expected) {
+      MOE_CHECK(e.is_string(), "'expect' holds something that is no text");
+      out.expect.emplace_back(e.as_string());
+    }
   check_order(out.messages);
   return out;
 }
@@ -362,11 +369,34 @@ void read_table(std::string_view text, char separator, Collector& collector) {
     });
 }
 
+/// The rows of a Parquet file; their number stands for the line.
+RecordFile read_parquet(const std::string& path, Collector collector) {
+  const MmapFile file(path);
+  const std::string_view bytes(reinterpret_cast<const char*>(file.bytes().data()),
+                               file.bytes().size());
+  // A dictionary makes rows of a few bits, but text that repeats itself a thousandfold is no text.
+  const uint64_t most = std::min<uint64_t>(kMaxText, 1000 * bytes.size() + (64 << 20));
+  const std::vector<std::optional<std::string>> rows =
+      read_parquet_text(bytes, "text", most, collector.what());
+  for (size_t i = 0; i < rows.size(); ++i)
+    collector.add(int64_t(i) + 1, [&](std::string& form) {
+      MOE_CHECK(rows[i] && !rows[i]->empty(), "'text' is ", rows[i] ? "empty" : "null");
+      MOE_CHECK(first_invalid_utf8(*rows[i]) == std::string::npos, "'text' is not UTF-8");
+      MOE_CHECK(rows[i]->find('\0') == std::string::npos, "'text' holds NUL bytes");
+      form = "text";
+      Record record;
+      record.text = *rows[i];
+      return record;
+    });
+  return collector.finish();
+}
+
 }  // namespace
 
 RecordFile read_records(const std::string& path, OnError on_error) {
   Collector collector(path, on_error);
   const std::string_view name = without_compression(path);
+  if (ends_with(name, ".parquet")) return read_parquet(path, std::move(collector));
   const std::string text = read_text(path);
   MOE_CHECK(!text.empty(), collector.what(), ": the file is empty");
   if (ends_with(name, ".jsonl") || ends_with(name, ".ndjson")) {

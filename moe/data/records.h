@@ -17,6 +17,9 @@ struct Record {
   std::string text = {};    // where it is a text
   JsonArray messages = {};  // where it is a conversation: {"role", "content", ...}
   Json tools = nullptr;
+  // Of exams, from fields of the same names: what it is about, and what an answer must hold.
+  std::string subject = {};
+  std::vector<std::string> expect = {};
   int64_t line = 0;  // of the file, where the record begins
   bool is_text() const { return messages.empty(); }
 };
@@ -33,7 +36,7 @@ struct RecordFile {
 };
 
 /// Whether the name (without .gz or .zst) is one of a file of records: .jsonl, .ndjson, .json,
-/// .csv, .tsv; any other holds one text.
+/// .csv, .tsv, .parquet (a column text); any other holds one text.
 bool is_record_file(std::string_view path);
 
 /// .txt, .txt.gz, .txt.zst

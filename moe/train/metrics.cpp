@@ -96,6 +96,7 @@ JsonObject metrics_object(const StepResult& s, double tokens_per_second,
       layers.push_back(JsonArray(norms.begin(), norms.end()));
     o["expert_grad_norms"] = layers;
   }
+  if (s.skipped) o["skipped"] = true;
   if (!s.revived.empty()) {
     JsonArray revived;
     for (const RevivedExpert& r : s.revived)

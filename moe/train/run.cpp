@@ -92,6 +92,7 @@ class Run {
   void count_evaluation(double loss);
   void prepare_model();
   void prepare_adapter();
+  void go_back();
   void loop();
   void save();
   /// An error of training says which checkpoint is left.
@@ -138,6 +139,8 @@ class Run {
   int64_t saved_at_ = -1;
   std::optional<double> best_loss_;  // of the evaluations so far
   int64_t worse_evaluations_ = 0;    // since it
+  std::string back_to_;              // the checkpoint that the run went back to last
+  int times_back_ = 0;
   RunResult result_;
 };
 
@@ -335,6 +338,32 @@ void Run::prepare_adapter() {
   if (!from_.path.empty()) load_adapter_weights(*model_, adapter, from_.path);
 }
 
+// K steps in a row were no good: back to the last checkpoint, and on with other data.
+void Run::go_back() {
+  constexpr int kMostTimes = 3;  // from one checkpoint
+  const std::string left =
+      str("[train] ", trainer_->guard().n_skipped(), " steps were skipped, the latest ",
+          config_.train.max_skips, " in a row");
+  if (result_.checkpoint.empty())
+    throw Error(left +
+                ", and there is no checkpoint to go back to; lower optim.lr, or set "
+                "train.checkpoint_every");
+  times_back_ = back_to_ == result_.checkpoint ? times_back_ + 1 : 1;
+  back_to_ = result_.checkpoint;
+  if (times_back_ > kMostTimes)
+    throw Error(str(left, "; the run went back to ", back_to_, " ", kMostTimes,
+                    " times and fails again; lower optim.lr, or look at the data"));
+  log_warning(str(left, "; going back to ", back_to_, " and on with later data"));
+  if (config_.has_adapter())
+    load_adapter_weights(*model_, model_->adapter(), back_to_);
+  else
+    load_weights(*model_, back_to_);
+  trainer_->go_back(back_to_);
+  saved_at_ = trainer_->steps_done();
+  metrics_ = std::make_unique<MetricsLog>(fs_, config_.run_dir, trainer_->steps_done() + 1,
+                                          clock_.unix_seconds());
+}
+
 void Run::count_evaluation(double loss) {
   if (best_loss_ && loss >= *best_loss_) {
     ++worse_evaluations_;
@@ -360,6 +389,14 @@ void Run::loop() {
     const double seconds = clock_.monotonic_seconds() - before,
                  now = double(step.tokens) / std::max(1e-9, seconds);
     tokens_per_second = tokens_per_second == 0 ? now : 0.9 * tokens_per_second + 0.1 * now;
+    if (step.skipped) {
+      log_warning(str("step ", step.step, " is skipped: loss ", step.loss, ", gradient norm ",
+                      step.grad_norm));
+      if (trainer_->guard().gives_up()) {
+        go_back();
+        continue;
+      }
+    }
     bool stop = stop_requested();
     // A due evaluation takes place even when the run is to stop: its place in the log would stay
     // empty.

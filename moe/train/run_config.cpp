@@ -126,6 +126,14 @@ void bind_run_keys(ConfigTable& t, RunConfig& c) {
   t.integer("train.dead_expert_steps", r.dead_expert_steps, 0, kMany,
             "an expert with less than 1 % of its even share for so many steps in a row takes the "
             "weights of the layer's busiest one; 0: never");
+  t.integer(
+      "train.max_skips", r.max_skips, 0, kMany,
+      "a step whose loss or gradient is not finite, or a spike, is skipped; after so many in a "
+      "row the run goes back to its last checkpoint and on with later data; 0: such a step ends "
+      "the run");
+  t.number("train.spike_sigmas", r.spike_sigmas, 0, 1e6,
+           "with max_skips: a gradient norm above the mean of the latest 100 by so many standard "
+           "deviations is a spike; 0: only what is not finite");
   t.integer("train.threads", r.threads, 0, 1024, "threads; 0: all CPUs; no number changes with it");
 }
 

@@ -29,6 +29,8 @@ struct TrainConfig {
   double expert_grad_clip = 0;
   bool log_expert_norms = false;
   int64_t dead_expert_steps = 0;
+  int64_t max_skips = 0;    // skipped steps in a row before the run goes back; 0: no guard
+  double spike_sigmas = 6;  // a gradient norm so far above the latest ones is a spike; 0: none is
 };
 
 struct RunConfig {

@@ -73,7 +73,8 @@ Trainer::Trainer(const RunConfig& config, const Dataset& dataset, TransformerLM&
              .log_expert_norms = config.train.log_expert_norms,
              .dead_expert_steps = config.train.dead_expert_steps,
              .seed = uint64_t(config.train.seed)},
-            parameters_, model.buffers()) {
+            parameters_, model.buffers()),
+      guard_(config.train.max_skips, config.train.spike_sigmas) {
   if (config.optim.ema > 0)
     average_ = std::make_unique<WeightAverage>(config.optim.ema, parameters_);
 }
@@ -95,7 +96,7 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
   const int64_t n_micro = config_.train.grad_accum;
   for (int64_t m = 0; m < n_micro; ++m) {
     if (m > 0 && stop()) return std::nullopt;
-    result.tokens += loader_.n_targets(steps_done_, m);
+    result.tokens += loader_.n_targets(data_step(), m);
   }
   for (const Parameter& p : parameters_) {
     p.var.clear_grad();
@@ -105,11 +106,11 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
   const double aux_share = 1.0 / double(n_micro);
   for (int64_t m = 0; m < n_micro; ++m) {
     if (m > 0 && stop()) return std::nullopt;  // gradients are cleared by the next step
-    const Batch batch = loader_.batch(steps_done_, m);
+    const Batch batch = loader_.batch(data_step(), m);
     Tape tape;
     ForwardContext ctx = make_context(batch);
     ctx.training = true;
-    ctx.rng = {.seed = uint64_t(config_.train.seed), .step = uint64_t(steps_done_)};
+    ctx.rng = {.seed = uint64_t(config_.train.seed), .step = uint64_t(data_step())};
     if (config_.model.has_moe && config_.model.moe.balance_loss == "switch_global") {
       auto counts = std::make_shared<std::map<int, std::vector<int64_t>>>();
       for (const LayerLoad& load : result.experts) (*counts)[load.layer] = load.stats.counts_E;
@@ -135,6 +136,11 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
   add_l1_gradient(parameters_, config_.optim.l1);
   result.expert_norms = care_.prepare_gradients();
   result.grad_norm = gradient_norm(parameters_);
+  if (guard_.skips(result.loss, result.grad_norm)) {
+    result.skipped = true;
+    steps_done_ += 1;
+    return result;
+  }
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
     fail_diverged(str("the loss is ", number_text(result.loss), " and the gradient norm ",
                       number_text(result.grad_norm)));
@@ -203,7 +209,7 @@ void Trainer::check_weights() {
 }
 
 double Trainer::first_loss_of_next_step() const {
-  const Batch batch = loader_.batch(steps_done_, 0);
+  const Batch batch = loader_.batch(data_step(), 0);
   const LmOutput out = model_(make_context(batch));
   ops::LossSum sum;
   ops::cross_entropy(model_.logits(out.hidden_TD), targets_of(batch),
@@ -253,9 +259,22 @@ std::vector<TensorSource> Trainer::state_tensors() const {
 }
 
 JsonObject Trainer::state_json() const {
-  return {{"steps_done", steps_done_},          {"tokens_done", tokens_done_},
-          {"optimizer", config_.optim.name},    {"averaged_weights", average_ != nullptr},
-          {"idle_expert_steps", care_.state()}, {"optimizer_steps", optimizer_->steps_done()}};
+  return {{"data_jump", data_jump_},
+          {"guard", guard_.state()},
+          {"steps_done", steps_done_},
+          {"tokens_done", tokens_done_},
+          {"optimizer", config_.optim.name},
+          {"averaged_weights", average_ != nullptr},
+          {"idle_expert_steps", care_.state()},
+          {"optimizer_steps", optimizer_->steps_done()}};
+}
+
+void Trainer::go_back(const std::string& folder) {
+  const int64_t data_done = data_step(), n_skipped = guard_.n_skipped();
+  MOE_CHECK(!is_averaged_, "[train] the weights are averaged");
+  load_state(folder);
+  data_jump_ = data_done - steps_done_;
+  guard_.start_again(n_skipped);
 }
 
 void Trainer::load_state(const std::string& folder) {
@@ -278,6 +297,10 @@ void Trainer::load_state(const std::string& folder) {
   if (const Json* idle = json.get_object().if_contains("idle_expert_steps"))
     care_.load_state(*idle);
   MOE_CHECK(steps_done_ >= 0 && tokens_done_ >= 0, what, ": negative counts");
+  data_jump_ = state.integer_or("data_jump", 0);
+  MOE_CHECK(data_jump_ >= 0, what, ": a negative data_jump");
+  if (state.has("guard") && state.at("guard").is_object())
+    guard_.load_state(state.at("guard").get_object(), what);
   optimizer_->set_steps_done(state.integer("optimizer_steps"));
   const SafetensorsFile file(join_path(folder, kStateFile));
   for (const StateSlot& slot : all_slots()) {

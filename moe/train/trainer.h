@@ -16,6 +16,7 @@
 #include "moe/optim/optimizer.h"
 #include "moe/train/expert_care.h"
 #include "moe/train/run_config.h"
+#include "moe/train/step_guard.h"
 
 namespace moe {
 
@@ -34,6 +35,7 @@ struct StepResult {
   std::vector<LayerLoad> experts;  // summed over micro-batches
   std::vector<std::vector<double>> expert_norms;  // of gradients, [MoE layer][expert], if measured
   std::vector<RevivedExpert> revived;
+  bool skipped = false;  // by the guard (train.max_skips): nothing but the step's number changed
 };
 
 struct EvalResult {
@@ -66,6 +68,12 @@ class Trainer {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   int64_t steps_done() const { return steps_done_; }
   int64_t tokens_done() const { return tokens_done_; }
+
+  /// Steps that were skipped, and whether so many in a row that the run should go back.
+  const StepGuard& guard() const { return guard_; }
+  /// Back to the state of a checkpoint of this run, whose weights the model holds, and on with data
+  /// that come after those of the steps done so far.
+  void go_back(const std::string& folder);
 
   /// On the validation split, with averaged weights if there are any; nothing without a split.
   /// Throws Error when the loss is not finite.
@@ -111,7 +119,10 @@ class Trainer {
   std::unique_ptr<WeightAverage> average_;  // null: none
   ExpertCare care_;
   bool is_averaged_ = false;  // the model holds the averaged weights now
+  StepGuard guard_;
   int64_t steps_done_ = 0, tokens_done_ = 0;
+  int64_t data_jump_ = 0;  // steps of data that were left behind by going back
+  int64_t data_step() const { return steps_done_ + data_jump_; }
 };
 
 }  // namespace moe

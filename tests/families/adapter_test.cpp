@@ -36,8 +36,8 @@ class PeftGolden : public ::testing::TestWithParam<std::pair<const char*, const 
 
 TEST_P(PeftGolden, LogitsInFloat64) {
   const auto [name, family] = GetParam();
-  const std::string golden = str("tests/golden/adapters/", name);
-  ModelFolder folder = load_model_folder(str("tests/golden/families/", family), DType::f64);
+  const std::string golden = join_path(join_path(MOE_GOLDEN_DIR, "adapters"), name);
+  ModelFolder folder = load_model_folder(golden_folder(family), DType::f64);
   folder.model->use_adapter(add_adapter_folder(folder, golden));
   const SafetensorsFile file(golden + "/logits.safetensors");
   const Tensor ids = file.tensor("ids");
@@ -198,14 +198,14 @@ TEST(Lora, FilesGiveTheSameBitsAndSeveralAdaptersStandSideBySide) {
 }
 
 TEST(Lora, WhatDoesNotFitIsRefused) {
-  ModelFolder folder = load_model_folder("tests/golden/families/mixtral");
+  ModelFolder folder = load_model_folder(golden_folder("mixtral"));
   EXPECT_NE(error_of([&] {
-              add_adapter_folder(folder, "tests/golden/adapters/llama-linear");
+              add_adapter_folder(folder, join_path(MOE_GOLDEN_DIR, "adapters/llama-linear"));
             }).find("made for another one"),
             std::string::npos);
   EXPECT_EQ(folder.model->n_adapters(), 0);
   EXPECT_NE(error_of([&] {
-              add_adapter_folder(folder, "tests/golden/families/llama");
+              add_adapter_folder(folder, golden_folder("llama"));
             }).find("holds no adapter_config.json"),
             std::string::npos);
   TransformerLM model(small_moe());

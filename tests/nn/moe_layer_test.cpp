@@ -82,7 +82,7 @@ TEST(MoeLayer, EqualsALoopOverTokens) {
           for (size_t a = 0; a < routing.kept.size(); ++a) {
             const Pick& p = routing.kept[a];
             if (p.expert != e) continue;
-            const Tensor y = one(Var(x.rows(p.token, p.token + 1).clone())).value();
+            const Tensor y = one(Var(x.rows(p.token, p.token + 1).clone()), ctx).value();
             const float w = routing.weight_A1.value().data<float>()[a];
             for (int64_t d = 0; d < D; ++d) {
               float& sum = want.view().at<float>(p.token, d);

@@ -776,5 +776,103 @@ TEST(AdapterRun, TheReportNamesEveryTargetAndItsGradient) {
   EXPECT_EQ(targets[0].parameters, 2 * (16 + 16));
 }
 
+// ---- guards -------------------------------------------------------------------------------------
+
+// Sets a number of the first weight, and puts it back.
+class Poison {
+ public:
+  void find(const TransformerLM& model) { weight_ = model.parameters()[0].var.value(); }
+  void set() {
+    if (!weight_ || is_set_) return;
+    kept_ = weight_.data<float>()[0];
+    weight_.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+    is_set_ = true;
+  }
+  void clear() {
+    if (is_set_) weight_.data<float>()[0] = kept_;
+    is_set_ = false;
+  }
+
+ private:
+  Tensor weight_;
+  float kept_ = 0;
+  bool is_set_ = false;
+};
+
+TEST(Guard, AStepThatIsNotFiniteIsSkippedWithTheWeightsUnchanged) {
+  const TempFolder folder;
+  RunConfig config = tiny(folder / "run");
+  config.train.grad_accum = 2;
+  config.train.max_skips = 3;
+  const Dataset data = open_dataset(config.data, 1);
+  config.model.vocab_size = data.vocab_size;
+  TransformerLM model(config.model);
+  initialize(model, 1);
+  Trainer trainer(config, data, model);
+  trainer.step();
+  std::vector<Tensor> before;
+  for (const Parameter& p : model.parameters()) before.push_back(p.var.value().clone());
+  Poison poison;
+  poison.find(model);
+  const std::optional<StepResult> bad = trainer.step(0, [&] {
+    poison.set();
+    return false;
+  });
+  poison.clear();
+  EXPECT_TRUE(bad->skipped);
+  EXPECT_EQ(trainer.steps_done(), 2);
+  EXPECT_EQ(trainer.guard().n_skipped(), 1);
+  const std::vector<Parameter> after = model.parameters();
+  for (size_t i = 0; i < after.size(); ++i)
+    EXPECT_TRUE(same_bits(before[i], after[i].var.value())) << after[i].name;
+  EXPECT_FALSE(trainer.step().skipped);
+}
+
+TEST(Guard, ASpikeIsAGradientFarAboveTheLatestOnes) {
+  StepGuard guard(2, 6);
+  for (int i = 0; i < 30; ++i) EXPECT_FALSE(guard.skips(1, 1 + 0.1 * (i % 3)));
+  EXPECT_FALSE(guard.skips(1, 1.4));  // mean 1.1, deviation 0.08: the bar is at 1.6
+  EXPECT_TRUE(guard.skips(1, 1.8));
+  EXPECT_FALSE(guard.gives_up());
+  EXPECT_TRUE(guard.skips(NAN, 1));
+  EXPECT_TRUE(guard.gives_up());
+  StepGuard again(2, 6);
+  again.load_state(guard.state(), "test");
+  EXPECT_TRUE(again.gives_up());
+  EXPECT_TRUE(again.skips(1, 1.8));
+  StepGuard off(0, 6);
+  EXPECT_FALSE(off.skips(NAN, NAN));
+}
+
+TEST(Guard, AfterManyInARowTheRunGoesBackAndOnWithOtherData) {
+  const TempFolder folder;
+  RunConfig config = tiny(folder / "run");
+  config.train.grad_accum = 2;
+  config.train.max_skips = 2;
+  config.train.eval_every = 2;
+  Poison poison;
+  RunOptions options = quiet();
+  options.after_eval = [&](const Trainer&, const TransformerLM& model, const Dataset&) {
+    poison.find(model);
+  };
+  // The checkpoint of step 4 is good; in the steps behind it a weight is no number.
+  int64_t n = 0;
+  options.stop_requested = [&] {
+    ++n;
+    if (n == 14 || n == 17) poison.set();
+    return false;
+  };
+  std::vector<std::string> lines;
+  options.log_json = [&](const std::string& line) {
+    lines.push_back(line);
+    if (line.find("skipped") != std::string::npos) poison.clear();
+  };
+  const RunResult result = run_training(config, options);
+  EXPECT_EQ(result.steps, 12);
+  const std::string state = read_file(folder / "run/checkpoints/ckpt-000012/trainer_state.json");
+  EXPECT_EQ(state.find("\"data_jump\": 0,"), std::string::npos) << state;
+  EXPECT_NE(state.find("\"skipped\": 2"), std::string::npos) << state;
+}
+
 }  // namespace
 }  // namespace moe
