@@ -41,6 +41,13 @@ const std::vector<std::pair<std::string, std::string>>& commands() {
   return kAll;
 }
 
+/// What a model writes must not steer the terminal: control characters are shown as a dot.
+std::string without_controls(std::string text) {
+  for (char& c : text)
+    if ((uint8_t(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F) c = '.';
+  return text;
+}
+
 class Chat {
  public:
   Chat(const Options& o, ModelFolder& folder, ChatEncoder encoder)
@@ -59,7 +66,7 @@ class Chat {
   void answer(const std::string& text) {
     forget_interrupt();
     last_ = session_.ask(text, [&](const std::string& part) {
-      if (!options_.json) write(part);
+      if (!options_.json) write(is_terminal(1) ? without_controls(part) : part);
       return !interrupted();
     });
     if (!options_.json) write("\n");

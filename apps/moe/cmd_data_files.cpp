@@ -366,6 +366,27 @@ int run_identity(const IdentityCommand& o) {
   return write_records(records, o.out);
 }
 
+struct TextCommand {
+  std::vector<std::string> files;
+  std::string out, on_error = "skip";
+};
+
+int run_text(const TextCommand& o) {
+  std::string content;
+  int64_t n = 0;
+  for (const std::string& file : o.files)
+    for (const Record& record : read_records(file, parse_on_error(o.on_error)).records) {
+      std::string text = words_of(record);
+      if (!ends_with(text, "\n")) text += '\n';
+      content += (content.empty() ? "" : "\n") + text;
+      ++n;
+    }
+  if (!parent_path(o.out).empty()) make_directories(real_fs(), parent_path(o.out));
+  write_file_atomic(real_fs(), o.out, content);
+  print_line(str("wrote ", o.out, ": ", with_commas(n), " records, ", human_bytes(content.size())));
+  return 0;
+}
+
 struct ChatCommand {
   std::string out, split = "train", subjects = "arithmetic,strings,code";
   int64_t n = 1000, min_turns = 1, turns = 5, seed = 1;
@@ -502,7 +523,14 @@ DataFileCommands add_data_file_commands(CLI::App& app) {
       ->capture_default_str();
   add_seed_option(*chat, "--seed", c->seed, "seed of the draws")->capture_default_str();
   chat->add_option("--out", c->out, "a .jsonl file; default: stdout");
-  return {{chat, [c] { return run_chat(*c); }},
+  auto t = std::make_shared<TextCommand>();
+  CLI::App* text = app.add_subcommand(
+      "text", "The texts of records, and what is said in conversations, as one plain text");
+  text->add_option("files", t->files, "files of records or text")->required();
+  text->add_option("--out", t->out, "a .txt file")->required();
+  add_on_error(text, t->on_error);
+  return {{text, [t] { return run_text(*t); }},
+          {chat, [c] { return run_chat(*c); }},
           {identity, [self] { return run_identity(*self); }},
           {inspect, [looked] { return run_inspect(*looked); }},
           {dedup, [copies] { return run_dedup(*copies); }},

@@ -203,6 +203,24 @@ Record parse_record(const JsonObject& o, std::string& form) {
   } else if (o.contains("instruction")) {
     form = "alpaca";
     read_alpaca(o, out);
+  } else if ((o.contains("question") && o.contains("answer")) ||
+             (o.contains("prompt") && o.contains("completion"))) {
+    form = o.contains("question") ? "question" : "prompt";
+    std::string question, answer;
+    text_field(o, form.c_str(), question);
+    text_field(o, o.contains("question") ? "answer" : "completion", answer);
+    MOE_CHECK(!question.empty() && !answer.empty(), "the question or its answer is empty");
+    out.messages = {message("user", question), message("assistant", answer)};
+  } else if (const JsonArray* lines = list(o.contains("paragraphs") ? "paragraphs" : "content")) {
+    form = "paragraphs";
+    text_field(o, "title", out.text);
+    for (const Json& line : *lines) {
+      MOE_CHECK(line.is_string(), "a paragraph is no text");
+      if (!out.text.empty()) out.text += '\n';
+      out.text += std::string_view(line.as_string());
+    }
+    MOE_CHECK(!out.text.empty(), "the paragraphs are empty");
+    return out;
   } else if (o.contains("text")) {
     form = "text";
     text_field(o, "text", out.text);
@@ -213,7 +231,8 @@ Record parse_record(const JsonObject& o, std::string& form) {
     for (const auto& entry : o)
       if (keys.size() < 8) keys.push_back(printable(std::string_view(entry.key()), 30));
     throw Error(
-        str("no field that is known: wanted text, messages, conversations or instruction, found ",
+        str("no field that is known: wanted text, messages, conversations, instruction, question "
+            "or paragraphs, found ",
             keys.empty() ? "nothing" : join(keys, ", ")));
   }
   if (const Json* tools = o.if_contains("tools"); tools && !tools->is_null())

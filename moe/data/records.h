@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Training data in the files that people have: plain text, JSON lines, a JSON list, CSV and TSV,
 // each also as .gz or .zst. A record is a text or a conversation; conversations come in the forms
-// of Alpaca, ShareGPT, OpenAI and MiniMind and leave as OpenAI's messages.
+// of Alpaca, ShareGPT, OpenAI and MiniMind, or as question and answer, and leave as OpenAI's
+// messages.
 #pragma once
 
 #include <functional>

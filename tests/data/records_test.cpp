@@ -216,5 +216,35 @@ TEST_F(Records, GzipMembersFollowEachOther) {
   EXPECT_EQ(decompress(zstandard("ab") + zstandard("cd"), 100, "x"), "abcd");
 }
 
+TEST_F(Records, QuestionsPromptsAndParagraphs) {
+  EXPECT_EQ(conversation(R"({"question": "1+1?", "answer": "2"})"), "user: 1+1?|assistant: 2|");
+  EXPECT_EQ(form_, "question");
+  EXPECT_EQ(conversation(R"({"prompt": "a", "completion": "b"})"), "user: a|assistant: b|");
+  const RecordFile file = read_records(
+      write("poems.json", R"([{"title": "T", "author": "x", "paragraphs": ["one", "two"]},
+                              {"title": "U", "content": ["three"]}])"),
+      OnError::stop);
+  EXPECT_EQ(file.form, "paragraphs");
+  EXPECT_EQ(file.records.at(0).text, "T\none\ntwo");
+  EXPECT_EQ(file.records.at(1).text, "U\nthree");
+  EXPECT_THAT(error_of([&] {
+                read_records(write("bad.jsonl", R"({"question": "x", "answer": ""})"),
+                             OnError::stop);
+              }),
+              HasSubstr("line 1: the question or its answer is empty"));
+  EXPECT_THAT(
+      error_of([&] { read_records(write("bad.jsonl", R"({"paragraphs": [1]})"), OnError::stop); }),
+      HasSubstr("a paragraph is no text"));
+}
+
+TEST_F(Records, FieldsOfAnExamAreKept) {
+  const RecordFile file = read_records(
+      write("exam.jsonl",
+            R"({"question": "a", "answer": "b", "subject": "s", "expect": ["b", "c"]})"),
+      OnError::stop);
+  EXPECT_EQ(file.records.at(0).subject, "s");
+  EXPECT_EQ(file.records.at(0).expect, (std::vector<std::string>{"b", "c"}));
+}
+
 }  // namespace
 }  // namespace moe
