@@ -61,20 +61,27 @@ RunCommand add_config(CLI::App& app) {
       app.add_subcommand("schema", "Every key with type, range, default and meaning");
   schema->add_flag("--json", *json, "one JSON object");
   CLI::App* import = app.add_subcommand(
-      "import", "A flat Python- or key=value-style configuration as ours, in YAML");
+      "import",
+      "A flat Python- or key=value-style configuration, or a LLaMA-Factory .yaml, as ours");
   struct ImportOptions {
     std::string file, out;
   };
   auto o = std::make_shared<ImportOptions>();
-  import->add_option("FILE", o->file, "name = value lines; nothing is run")->required();
+  import->add_option("FILE", o->file, "name = value lines, of which nothing is run; or a .yaml")
+      ->required();
   import->add_option("--out", o->out, "write here instead of on stdout");
   return [json, import, o] {
     if (import->parsed()) {
-      const ImportedConfig imported = import_config(read_file(o->file), printable(o->file));
+      const bool is_yaml = ends_with(o->file, ".yaml") || ends_with(o->file, ".yml");
+      const ImportedConfig imported =
+          is_yaml ? import_llama_factory(read_file(o->file), printable(o->file))
+                  : import_config(read_file(o->file), printable(o->file));
       std::string yaml = "# from " + printable(file_name(o->file)) + "\n";
       for (const std::string& name : imported.ignored)
         yaml += "# not used: " + printable(name) + "\n";
-      yaml += to_yaml(read_run_config({.file = "", .overrides = imported.keys}));
+      // Of a YAML file only what it says: the model that it names need not be here yet.
+      yaml += is_yaml ? keys_to_yaml(imported.keys)
+                      : to_yaml(read_run_config({.file = "", .overrides = imported.keys}));
       if (o->out.empty())
         print_line(trim(yaml));
       else

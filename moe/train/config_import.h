@@ -19,4 +19,12 @@ struct ImportedConfig {
 /// since it is not run. Throws Error (usage).
 ImportedConfig import_config(const std::string& text, const std::string& what);
 
+/// A LLaMA-Factory YAML file (stage pt or sft, finetuning_type full or lora). Data sets are found
+/// through dataset_info.json in dataset_dir, where there is one. Throws Error (usage) naming file
+/// and line: another stage, quantisation, a value that is none.
+ImportedConfig import_llama_factory(const std::string& text, const std::string& what);
+
+/// key=value lines of at most two levels as YAML of ours.
+std::string keys_to_yaml(const std::vector<std::string>& keys);
+
 }  // namespace moe

@@ -7,6 +7,8 @@
 #include "moe/base/error.h"
 #include "moe/train/run_config.h"
 
+#include "tests/base/temp_folder.h"
+
 namespace moe {
 namespace {
 
@@ -84,6 +86,64 @@ TEST(ConfigImport, WhatIsNoAssignmentIsRefusedWithItsLine) {
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("file.py line 3"), std::string::npos) << e.what();
   }
+}
+
+TEST(ConfigImport, LlamaFactory) {
+  const TempFolder folder;
+  write_file_atomic(real_fs(), folder / "dataset_info.json",
+                    R"({"me": {"file_name": "me.json", "columns": {"prompt": "instruction"}}})");
+  const std::string text = R"(### model
+model_name_or_path: models/base
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_target: all
+lora_rank: 16
+dataset_dir: FOLDER
+dataset: me
+template: qwen
+cutoff_len: 2048
+per_device_train_batch_size: 1
+gradient_accumulation_steps: 8
+learning_rate: 1.0e-4
+num_train_epochs: 3.0
+lr_scheduler_type: cosine
+val_size: 0.1
+output_dir: saves/x
+)";
+  const auto with_folder = [&](std::string t) {
+    return t.replace(t.find("FOLDER"), 6, folder.path());
+  };
+  const ImportedConfig c = import_llama_factory(with_folder(text), "test");
+  const std::string yaml = keys_to_yaml(c.keys);
+  RunConfig config;
+  ConfigTable table;
+  bind_run_keys(table, config);
+  write_file_atomic(real_fs(), folder / "ours.yaml", yaml);
+  table.read_file(folder / "ours.yaml");
+  EXPECT_EQ(config.stage, "sft");
+  EXPECT_EQ(config.model.init_from, "models/base");
+  EXPECT_EQ(config.lora.targets, "all-linear");
+  EXPECT_EQ(config.lora.rank, 16);
+  EXPECT_EQ(config.lora.alpha, 32);
+  EXPECT_EQ(config.data.path, folder / "me.json");
+  EXPECT_EQ(config.data.chat_template, "qwen2.5");
+  EXPECT_EQ(config.data.seq_len, 2048);
+  EXPECT_EQ(config.train.grad_accum, 8);
+  EXPECT_EQ(config.optim.lr, 1e-4);
+  EXPECT_EQ(config.train.epochs, 3);
+  EXPECT_EQ(config.run_dir, "saves/x");
+  EXPECT_EQ(c.ignored.size(), 2u);  // do_train, columns
+  const auto refused = [&](const std::string& line) {
+    return error_of([&] { import_llama_factory(line, "test"); });
+  };
+  EXPECT_NE(refused("a: 1\nstage: dpo\n").find("test line 2: stage dpo"), std::string::npos);
+  EXPECT_NE(refused("quantization_bit: 4\n").find("quantised"), std::string::npos);
+  EXPECT_NE(refused("learning_rate: fast\n").find("optim.lr"), std::string::npos);
+  EXPECT_NE(refused("unknown: 1\n").find("no key that is known"), std::string::npos);
+  EXPECT_NE(
+      refused(str("dataset_dir: ", folder.path(), "\ndataset: mee\n")).find("did you mean me?"),
+      std::string::npos);
 }
 
 }  // namespace
