@@ -79,6 +79,7 @@ class Chat {
     answers_.push_back(JsonObject{{"prompt", text}, {"answer", last_.text}});
     forget_interrupt();
   }
+  bool was_stopped() const { return last_.interrupted; }
   const JsonArray& answers() const { return answers_; }
 
  private:
@@ -187,6 +188,7 @@ int run_interactive(const Options& o, Chat& chat) {
   if (is_terminal(0) && !o.json) log_info("/help lists the commands, Ctrl-D leaves");
   for (;;) {
     forget_interrupt();
+    if (interrupted()) return int(ExitCode::interrupted);
     const std::optional<std::string> turn = read_turn();
     if (!turn) break;
     if (interrupted()) {
@@ -215,6 +217,7 @@ int run_file(const Options& o, Chat& chat) {
     if (!o.json) print_line("> " + line);
     try {
       if (!chat.take(line)) break;
+      if (chat.was_stopped()) return int(ExitCode::interrupted);
     } catch (const Error& e) {
       throw Error(str(printable(o.auto_file), " line ", n, ": ", e.what()), e.exit_code());
     }

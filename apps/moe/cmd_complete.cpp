@@ -5,10 +5,10 @@
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
-#include "moe/chat/stop_strings.h"
 #include "moe/families/model_folder.h"
 #include "moe/infer/generate.h"
 #include "moe/text/fill_in_middle.h"
+#include "moe/text/utf8_stream.h"
 
 #include "apps/moe/command.h"
 
@@ -33,6 +33,12 @@ size_t end_of_line(const std::string& text, int64_t n, const std::string& file) 
     MOE_CHECK(end < text.size(), "[complete] ", printable(file), " has ", i, " lines, no line ", n);
     at = end + 1;
   }
+}
+
+std::string whole_characters(const std::string& bytes) {
+  Utf8Stream utf8;
+  const std::string text = utf8.push(bytes);
+  return text + utf8.finish();
 }
 
 int complete(const Options& o) {
@@ -81,7 +87,7 @@ int complete(const Options& o) {
     if (at != std::string::npos) out.resize(at);
   }
   if (o.json)
-    print_json({{"completion", printable(out, 1 << 20)},
+    print_json({{"completion", whole_characters(out)},
                 {"fill_in_the_middle", fills},
                 {"finish_reason", finish_reason_name(result.reason)}});
   else

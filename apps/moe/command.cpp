@@ -15,7 +15,7 @@
 namespace moe {
 namespace {
 
-volatile std::sig_atomic_t interrupt_count = 0;
+volatile std::sig_atomic_t interrupt_count = 0, was_terminated = 0;
 volatile std::sig_atomic_t is_on_terminal = 0;  // where a progress line may be open
 
 // Nothing but what a signal handler may call.
@@ -29,6 +29,7 @@ void say_and_exit(int) {
 void count_or_exit(int signal) {
   if (interrupt_count) say_and_exit(signal);
   interrupt_count = 1;
+  if (signal == SIGTERM) was_terminated = 1;
 }
 
 void handle_interrupts(void (*handler)(int)) {
@@ -118,7 +119,9 @@ void ignore_write_signals() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-void forget_interrupt() { interrupt_count = 0; }
+void forget_interrupt() {
+  if (!was_terminated) interrupt_count = 0;
+}
 bool interrupted() { return interrupt_count != 0; }
 
 void print_line(const std::string& text) {

@@ -84,7 +84,7 @@ void exit_on_interrupt();
 /// with 130.
 void catch_interrupts();
 bool interrupted();
-/// interrupted() is false again: one answer was stopped, not the program.
+/// interrupted() is false again: Ctrl-C stopped one answer, not the program. SIGTERM stays.
 void forget_interrupt();
 /// A closed pipe and a file size limit become errors of the write instead of killing the process.
 void ignore_write_signals();

@@ -211,9 +211,12 @@ std::string ChatEncoder::find_end_of_turn() const {
 
 std::optional<TokenId> ChatEncoder::end_of_turn_id() const {
   if (end_of_turn_.empty()) return std::nullopt;
-  const std::vector<TokenId> ids = tokenizer_->encode(end_of_turn_, SpecialTokens::parse);
-  if (ids.size() != 1) return std::nullopt;
-  return ids[0];
+  try {
+    const std::vector<TokenId> ids = tokenizer_->encode(end_of_turn_, SpecialTokens::parse);
+    if (ids.size() == 1) return ids[0];
+  } catch (const Error&) {  // `char` has no id for one of its characters
+  }
+  return std::nullopt;
 }
 
 }  // namespace moe

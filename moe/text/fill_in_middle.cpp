@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "moe/base/error.h"
+
 namespace moe {
 namespace {
 
@@ -20,6 +22,15 @@ size_t character_at(std::string_view text, size_t at) {
   return at;
 }
 
+/// None where the tokenizer has no id for one of the marker's characters (`char`).
+std::vector<TokenId> marker_ids(const Tokenizer& tokenizer, std::string_view marker) {
+  try {
+    return tokenizer.encode(marker, SpecialTokens::parse);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 void append(std::vector<TokenId>& to, const std::vector<TokenId>& from) {
   to.insert(to.end(), from.begin(), from.end());
 }
@@ -31,7 +42,7 @@ std::optional<FimMarkers> find_fim_markers(const Tokenizer& tokenizer) {
     std::array<TokenId, 3> ids{};
     bool all = true;
     for (size_t i = 0; i < 3; ++i) {
-      const std::vector<TokenId> found = tokenizer.encode(family[i], SpecialTokens::parse);
+      const std::vector<TokenId> found = marker_ids(tokenizer, family[i]);
       all = all && found.size() == 1;
       if (all) ids[i] = found[0];
     }

@@ -26,6 +26,7 @@ std::shared_ptr<const Tokenizer> with_markers() {
 
 TEST(FillInMiddle, TokenizersWithoutMarkersHaveNone) {
   EXPECT_FALSE(find_fim_markers(*make_byte_tokenizer()));
+  EXPECT_FALSE(find_fim_markers(*make_char_tokenizer({U'a', U'b'})));  // which cannot spell them
 }
 
 TEST(FillInMiddle, ASampleHoldsTheWholeTextInThreeParts) {
