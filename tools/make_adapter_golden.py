@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Makes tests/golden/adapters: low-rank adapters as PEFT writes them on the tiny models of tests/golden/families, and the
-logits that PEFT computes with them in float64. Made with torch 2.13.0 (CPU), transformers 5.24.0, peft 0.21.2.
+logits that PEFT computes with them in float64; of some also the gradients. Made with torch 2.13.0 (CPU), transformers 5.24.0, peft 0.21.2.
     python3 tools/make_adapter_golden.py
-Each folder NAME holds adapter_config.json, adapter_model.safetensors and logits.safetensors (ids, logits).
+    python3 tools/make_adapter_golden.py llama-dora   # some
+Each folder NAME holds adapter_config.json, adapter_model.safetensors, logits.safetensors (ids, logits) and, of DoRA,
+gradients.safetensors: of the mean next-token cross-entropy over ids, by the names of adapter_model.safetensors.
 """
 import pathlib
 import shutil
+import sys
 
 import torch
 import transformers
@@ -22,11 +25,15 @@ CASES = {
     "llama-ranks": ("llama", dict(r=2, lora_alpha=4, rank_pattern={"o_proj": 5}, target_modules=["o_proj", "up_proj"])),
     "llama-embedding": ("llama", dict(r=4, lora_alpha=8, target_modules=["embed_tokens", "lm_head"])),
     "llama-one-layer": ("llama", dict(r=4, lora_alpha=8, target_modules=["model.layers.1.self_attn.k_proj"])),
+    "llama-dora": ("llama", dict(r=3, lora_alpha=5, use_dora=True, target_modules="all-linear")),
+    "bias-dora": ("llama-bias", dict(r=1, lora_alpha=2, use_dora=True, use_rslora=True, target_modules=["k_proj", "gate_proj", "down_proj"])),
+    "llama-dora-embedding": ("llama", dict(r=4, lora_alpha=8, use_dora=True, target_modules=["embed_tokens", "lm_head"])),
 }
 
 
 def main():
-    for name, (family, arguments) in CASES.items():
+    for name in sys.argv[1:] or CASES:
+        family, arguments = CASES[name]
         torch.manual_seed(7)
         stored = transformers.AutoModelForCausalLM.from_pretrained(FAMILIES / family, dtype=torch.float32)
         prefix = type(stored).__name__.removesuffix("ForCausalLM")
@@ -35,12 +42,22 @@ def main():
         peft = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **arguments))
         with torch.no_grad():
             for key, parameter in peft.named_parameters():
-                if "lora_" in key:
+                if "lora_magnitude" in key:
+                    parameter.mul_(1 + torch.randn_like(parameter, dtype=torch.float32).double() * 0.2)
+                    parameter.copy_(parameter.float())
+                elif "lora_" in key:
                     parameter.copy_(torch.randn_like(parameter, dtype=torch.float32).double() * 0.2)
         peft = peft.double().eval()
         ids = torch.randint(0, model.config.vocab_size, (1, 12))
         with torch.no_grad(), AllFloat64():
             logits = peft(ids).logits[0]
+        gradients = {}
+        if arguments.get("use_dora"):
+            with AllFloat64():
+                scores = peft(ids).logits[0, :-1]
+            torch.nn.functional.cross_entropy(scores, ids[0, 1:]).backward()
+            gradients = {k.replace(".default", "").replace("vector.weight", "vector"): p.grad.clone()
+                         for k, p in peft.named_parameters() if p.requires_grad}
         folder = OUT / name
         shutil.rmtree(folder, ignore_errors=True)
         peft.save_pretrained(folder, save_embedding_layers=False)
@@ -49,6 +66,9 @@ def main():
         path = folder / "adapter_model.safetensors"
         save_file({k: v.float().contiguous() for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
         save_file(dict(ids=ids[0].int(), logits=logits.contiguous()), folder / "logits.safetensors")
+        if gradients:
+            save_file({k: v.contiguous() for k, v in gradients.items()}, folder / "gradients.safetensors")
+            assert set(gradients) == set(load_file(path)), sorted(set(gradients) ^ set(load_file(path)))[:4]
         print(name, sorted(load_file(path))[:2], logits.abs().max().item())
 
 

@@ -104,7 +104,7 @@ AdapterInfo read_adapter_info(const std::string& folder) {
   const std::string type = c.string_or("peft_type", "LORA");
   MOE_CHECK(type == "LORA", what, ": peft_type is ", printable(type, 40),
             "; only LORA is supported");
-  for (const char* key : {"use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"})
+  for (const char* key : {"fan_in_fan_out", "lora_bias", "use_qalora"})
     MOE_CHECK(!c.boolean_or(key, false), what, ": ", key, " is not supported");
   for (const char* key :
        {"alpha_pattern", "modules_to_save", "target_parameters", "layer_replication"}) {
@@ -123,6 +123,7 @@ AdapterInfo read_adapter_info(const std::string& folder) {
             "; it must lie between 1 and 65536");
   MOE_CHECK(std::isfinite(out.config.alpha), what, ": lora_alpha is no number");
   if (c.boolean_or("use_rslora", false)) out.config.scaling = "rslora";
+  out.config.use_dora = c.boolean_or("use_dora", false);
   out.config.dropout = c.number_or("lora_dropout", 0);
   MOE_CHECK(out.config.dropout >= 0 && out.config.dropout < 1, what, ": lora_dropout is ",
             out.config.dropout, "; it must lie in [0, 1)");
@@ -214,7 +215,7 @@ void write_adapter_files(const AddFile& add_file, const TransformerLM& model, in
                         {"bias", "none"},
                         {"fan_in_fan_out", false},
                         {"inference_mode", true},
-                        {"use_dora", false}};
+                        {"use_dora", config.use_dora}};
   add_file(kConfig, [&](const ByteSink& sink) { sink(as_bytes(to_json_pretty(json))); });
   std::vector<TensorSource> tensors;
   for (const Parameter& p : adapter_parameters(model, adapter))

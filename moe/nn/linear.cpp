@@ -3,8 +3,6 @@
 
 #include <numeric>
 
-#include "moe/ops/elementwise.h"
-
 namespace moe {
 
 Linear::Linear(std::vector<std::string> names_, std::vector<int64_t> sizes_, int64_t in,
@@ -19,17 +17,17 @@ Linear::Linear(std::vector<std::string> names_, std::vector<int64_t> sizes_, int
 }
 
 Var Linear::operator()(const Var& x_TI, const ForwardContext& ctx) const {
-  const Var y = ops::linear(x_TI, weight, bias);
   const LoraPart* part = active_part(lora, ctx);
-  return part ? ops::add(y, lora_delta(*part, weight, sizes, x_TI, {}, {}, stored_name, ctx)) : y;
+  if (part) return adapted_linear(*part, weight, bias, sizes, x_TI, {}, {}, stored_name, ctx);
+  return ops::linear(x_TI, weight, bias);
 }
 
 Var Linear::operator()(const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
                        const ForwardContext& ctx) const {
-  const Var y = ops::grouped_linear(x_RI, weight, offsets_E1, bias);
   const LoraPart* part = active_part(lora, ctx);
-  if (!part) return y;
-  return ops::add(y, lora_delta(*part, weight, sizes, x_RI, offsets_E1, token_R, stored_name, ctx));
+  if (part)
+    return adapted_linear(*part, weight, bias, sizes, x_RI, offsets_E1, token_R, stored_name, ctx);
+  return ops::grouped_linear(x_RI, weight, offsets_E1, bias);
 }
 
 void Linear::visit(const Visitor& v) const {

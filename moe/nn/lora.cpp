@@ -6,10 +6,13 @@
 #include <numeric>
 
 #include "moe/base/rng.h"
+#include "moe/nn/dora.h"
 #include "moe/nn/transformer_lm.h"
 #include "moe/ops/dropout.h"
 #include "moe/ops/elementwise.h"
+#include "moe/ops/embedding.h"
 #include "moe/ops/linear.h"
+#include "moe/ops/rows.h"
 
 namespace moe {
 namespace {
@@ -131,6 +134,7 @@ LoraPart new_part(const LoraSite& site, std::vector<size_t> targets, const LoraC
                 .scale = lora_scale(config),
                 .dropout = site.embedding ? 0 : config.dropout,
                 .shared = config.share_experts && site.n_experts() > 0,
+                .embedding = site.embedding,
                 .targets = std::move(targets),
                 .a = {},
                 .b = {}};
@@ -141,6 +145,7 @@ LoraPart new_part(const LoraSite& site, std::vector<size_t> targets, const LoraC
     part.b.push_back(zeros(0, in, r, dtype));
     const RngStream draws = rng.stream("lora:" + site.path(0, -1));
     fill(part.b[0].value(), [&](int64_t, int64_t row, int64_t c) { return draws.normal(row, c); });
+    if (config.use_dora) add_magnitudes(part, site.weight, site.sizes);
     return part;
   }
   part.a = zeros(experts, r * std::ssize(part.targets), in, dtype);
@@ -151,6 +156,7 @@ LoraPart new_part(const LoraSite& site, std::vector<size_t> targets, const LoraC
     return bound * (2 * draws.uniform(row % r, c) - 1);
   });
   for (const size_t t : part.targets) part.b.push_back(zeros(experts, site.sizes[t], r, dtype));
+  if (config.use_dora) add_magnitudes(part, site.weight, site.sizes);
   return part;
 }
 
@@ -174,6 +180,8 @@ void add_lora_keys(ConfigTable& t, LoraConfig& c) {
   t.number("lora.dropout", c.dropout, 0, 0.999, "dropout rate on their input");
   t.boolean("lora.share_experts", c.share_experts,
             "one pair of matrices for all routed experts of a layer, not one each");
+  t.boolean("lora.use_dora", c.use_dora,
+            "DoRA: rows of W + s B A have a learned length of their own");
 }
 
 std::string LoraSite::path(size_t name, int64_t expert) const {
@@ -189,7 +197,11 @@ const LoraPart* active_part(const std::shared_ptr<LoraParts>& parts, const Forwa
   return nullptr;
 }
 
-Var lora_spread_b(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes) {
+namespace {
+
+/// [O, targets * rank] (or one per expert) in the weight's layout: s times each target's B in its
+/// own rows and columns, zeros elsewhere.
+Var spread_b(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes) {
   const Tensor& w = weight.value();
   const int64_t width = part.rank * std::ssize(part.targets), out = w.shape()[-2];
   const bool stacked = w.shape().rank() == 3 && !part.shared;
@@ -224,16 +236,59 @@ Var lora_spread_b(const LoraPart& part, const Var& weight, const std::vector<int
                 });
 }
 
-Var lora_delta(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes,
-               const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
-               const std::string& name, const ForwardContext& ctx) {
-  Var x = x_RI;
-  if (ctx.training && part.dropout > 0)
-    x = ops::dropout(x, part.dropout, ctx.rng.stream("dropout.lora." + name, ctx.layer),
-                     draw_places(offsets_E1, token_R, x.size(0), ctx));
-  const Var b = lora_spread_b(part, weight, sizes);
-  if (!offsets_E1 || part.shared) return ops::linear(ops::linear(x, part.a), b);
-  return ops::grouped_linear(ops::grouped_linear(x, part.a, offsets_E1), b, offsets_E1);
+Var product(const Var& x_RI, const Var& weight, const Var& bias, const Tensor& offsets_E1) {
+  return offsets_E1 ? ops::grouped_linear(x_RI, weight, offsets_E1, bias)
+                    : ops::linear(x_RI, weight, bias);
+}
+
+/// The expert of each row.
+Tensor experts_of_rows(const Tensor& offsets_E1, int64_t n_rows) {
+  const Tensor out = Tensor::empty({n_rows}, DType::i32);
+  const auto offsets = offsets_E1.data<int32_t>();
+  for (size_t e = 0; e + 1 < offsets.size(); ++e)
+    std::fill(out.data<int32_t>().begin() + offsets[e],
+              out.data<int32_t>().begin() + offsets[e + 1], int32_t(e));
+  return out;
+}
+
+/// Rows of W x + s B A x, each column times m / norm.
+Var with_gain(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes,
+              const Var& adapted, const Tensor& offsets_E1) {
+  const Var gain = dora_gain(part, weight, sizes);
+  if (!offsets_E1) return ops::scale_columns(adapted, gain);
+  return ops::multiply(adapted,
+                       ops::gather_rows(gain, experts_of_rows(offsets_E1, adapted.size(0))));
+}
+
+}  // namespace
+
+Var adapted_linear(const LoraPart& part, const Var& weight, const Var& bias,
+                   const std::vector<int64_t>& sizes, const Var& x_RI, const Tensor& offsets_E1,
+                   const Tensor& token_R, const std::string& name, const ForwardContext& ctx) {
+  const bool drops = ctx.training && part.dropout > 0;
+  const Var x =
+      drops ? ops::dropout(x_RI, part.dropout, ctx.rng.stream("dropout.lora." + name, ctx.layer),
+                           draw_places(offsets_E1, token_R, x_RI.size(0), ctx))
+            : x_RI;
+  const Tensor pairs_E1 = part.shared ? Tensor() : offsets_E1;
+  const auto change = [&] {
+    return product(product(x, part.a, {}, pairs_E1), spread_b(part, weight, sizes), {}, pairs_E1);
+  };
+  if (part.m.empty()) return ops::add(product(x_RI, weight, bias, offsets_E1), change());
+  const Var plain = product(x, weight, {}, offsets_E1);
+  Var y = with_gain(part, weight, sizes, ops::add(plain, change()), offsets_E1);
+  if (drops)
+    y = ops::add(product(x_RI, weight, {}, offsets_E1), ops::add(y, ops::scale(plain, -1)));
+  if (!bias) return y;
+  const Tensor ones = Tensor::empty({x_RI.size(0), 1}, x_RI.dtype());
+  with_elements(ones, [](auto values) { std::fill(values.begin(), values.end(), 1); });
+  return ops::add(y, product(Var(ones), bias, {}, offsets_E1));
+}
+
+Var adapted_embedding(const LoraPart& part, const Var& table_VD, const Tensor& ids_T) {
+  const Var change = ops::scale(ops::linear(ops::embedding(ids_T, part.a), part.b[0]), part.scale);
+  const Var x_TD = ops::add(ops::embedding(ids_T, table_VD), change);
+  return part.m.empty() ? x_TD : ops::scale_columns(x_TD, dora_gain(part, table_VD, {}));
 }
 
 int add_adapter(TransformerLM& model, const LoraConfig& config, uint64_t seed) {
@@ -312,32 +367,45 @@ std::vector<Parameter> adapter_parameters(const TransformerLM& model, int adapte
                               .rows = part.b[i].shape()[-2]});
         out.push_back(b);
       }
+      for (size_t i = 0; i < part.m.size(); ++i) {
+        const std::string end = ".lora_magnitude_vector";
+        Parameter m{.name = site.prefix + site.names[part.targets[i]] + end,
+                    .var = part.m[i],
+                    .role = Role::scale};
+        for (int64_t e = 0; e < part.m[i].value().n_matrices(); ++e)
+          m.pieces.push_back(
+              {.name = site.path(part.targets[i], site.n_experts() > 0 ? e : -1) + end,
+               .matrix = e,
+               .rows = part.m[i].shape()[-2],
+               .is_vector = true});
+        out.push_back(m);
+      }
     }
   return out;
 }
 
 Tensor merged_rows(const LoraSite& site, const LoraPart& part, size_t target, int64_t expert) {
   const size_t name = part.targets[target];
-  const int64_t e = std::max<int64_t>(0, expert), pair = part.shared ? 0 : e, r = part.rank;
-  const int64_t rows = site.sizes[name], in = site.weight.shape()[-1];
-  const Tensor w = read_rows(site.weight.value(), e, row_of(site.sizes, name), rows);
-  // Of an embedding row v is A[v] B^T; elsewhere B A.
-  const Tensor a = site.embedding ? read_rows(part.a.value(), 0, 0, rows)
-                                  : read_rows(part.a.value(), pair, int64_t(target) * r, r);
-  const Tensor b =
-      read_rows(part.b[target].value(), site.embedding ? 0 : pair, 0, site.embedding ? in : rows);
+  const int64_t e = std::max<int64_t>(0, expert), in = site.weight.shape()[-1];
+  const Tensor w = read_rows(site.weight.value(), e, row_of(site.sizes, name), site.sizes[name]);
+  const LowRank change = low_rank(part, target, expert);
+  Tensor m, norms;  // of rows; of an embedding, of columns
+  if (!part.m.empty()) {
+    norms = dora_norms(part, site.weight, site.sizes, target, expert);
+    m = read_rows(part.m[target].value(), e, 0, norms.numel());
+  }
   with_elements(w, [&](auto out) {
     using Number = std::remove_reference_t<decltype(out[0])>;
-    const auto av = a.data<Number>(), bv = b.data<Number>();
-    for (int64_t i = 0; i < rows; ++i)
+    std::vector<double> row(static_cast<size_t>(in));
+    for (int64_t i = 0; i < w.size(0); ++i) {
+      change.add_to_row(w, i, 0, in, row.data());
       for (int64_t j = 0; j < in; ++j) {
-        double sum = 0;
-        for (int64_t k = 0; k < r; ++k)
-          sum += site.embedding ? double(av[size_t(i * r + k)]) * double(bv[size_t(j * r + k)])
-                                : double(bv[size_t(i * r + k)]) * double(av[size_t(k * in + j)]);
-        Number& element = out[size_t(i * in + j)];
-        element = Number(double(element) + part.scale * sum);
+        const size_t k = size_t(part.embedding ? j : i);
+        if (m && norms.data<Number>()[k] != 0)
+          row[size_t(j)] *= double(m.data<Number>()[k] / norms.data<Number>()[k]);
+        out[size_t(i * in + j)] = Number(row[size_t(j)]);
       }
+    }
   });
   return w;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685): y = W x + s B A drop(x), W frozen, on
-// any linear map of the model, each routed expert's own included, on the embedding and on the head.
-// A model may carry several; one at a time is in use.
+// any linear map of the model, each routed expert's own included, on the embedding and on the head;
+// with learned magnitudes of its rows: nn/dora.h. A model may carry several; one at a time is in
+// use.
 #pragma once
 
 #include <functional>
@@ -22,6 +23,7 @@ struct LoraConfig {
   std::string scaling = "alpha_over_r";  // s = alpha / r | alpha | rslora: alpha / sqrt(r)
   double dropout = 0;                    // of A's input, in training
   bool share_experts = false;            // one pair for all routed experts of a layer
+  bool use_dora = false;                 // rows of W + s B A keep a learned length
 
   bool operator==(const LoraConfig&) const = default;
 };
@@ -29,15 +31,20 @@ struct LoraConfig {
 double lora_scale(const LoraConfig& config);
 void add_lora_keys(ConfigTable& table, LoraConfig& config);
 
+class NormCache;
+
 /// The adapter of one stored weight, which may hold several named matrices one below the other.
 struct LoraPart {
   int adapter = 0;  // its number in the model
   int64_t rank = 0;
   double scale = 1, dropout = 0;
-  bool shared = false;          // one pair for all experts
+  bool shared = false;  // one pair for all experts
+  bool embedding = false;
   std::vector<size_t> targets;  // which of the names
-  Var a;               // [targets * rank, in], or one per expert; of an embedding [V, rank]
-  std::vector<Var> b;  // of each target: [rows, rank], or one per expert
+  Var a;                    // [targets * rank, in], or one per expert; of an embedding [V, rank]
+  std::vector<Var> b;       // of each target: [rows, rank], or one per expert
+  std::vector<Var> m = {};  // DoRA, of each target: [rows, 1], or one per expert; else none
+  std::shared_ptr<NormCache> norms = {};  // DoRA
 };
 using LoraParts = std::vector<LoraPart>;
 
@@ -59,16 +66,16 @@ struct LoraSite {
 /// The part that is in use in this pass; null: none.
 const LoraPart* active_part(const std::shared_ptr<LoraParts>& parts, const ForwardContext& ctx);
 
-/// s B A drop(x) for rows x, in the columns that the weight makes. offsets_E1: of rows grouped by
-/// expert, null for a plain matrix; token_R: the token of each row, null: row r is token r. name
-/// keys the draws of the dropout.
-Var lora_delta(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes,
-               const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
-               const std::string& name, const ForwardContext& ctx);
+/// What the weight makes of rows x with the part: W x + bias + s B A drop(x). DoRA: W x + (g - 1) W
+/// drop(x) + g s B A drop(x) + bias with g = m / norm, which without dropout is W' x + bias; PEFT's
+/// sum. offsets_E1: of rows grouped by expert, null for a plain matrix; token_R: the token of each
+/// row, null: row r is token r. name keys the draws of the dropout.
+Var adapted_linear(const LoraPart& part, const Var& weight, const Var& bias,
+                   const std::vector<int64_t>& sizes, const Var& x_RI, const Tensor& offsets_E1,
+                   const Tensor& token_R, const std::string& name, const ForwardContext& ctx);
 
-/// [O, targets * rank] (or one per expert) in the weight's layout: s times each target's B in its
-/// own rows and columns, zeros elsewhere.
-Var lora_spread_b(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes);
+/// Rows of the embedding table with the part.
+Var adapted_embedding(const LoraPart& part, const Var& table_VD, const Tensor& ids_T);
 
 class TransformerLM;
 
@@ -89,10 +96,11 @@ int put_adapter(TransformerLM& model, const std::vector<LoraChoice>& chosen, uin
 /// Takes the latest adapter off again.
 void drop_adapter(TransformerLM& model, int adapter);
 
-/// Its parameters, in forward order: names end in ".lora_A.weight" and ".lora_B.weight".
+/// Its parameters, in forward order: names end in ".lora_A.weight", ".lora_B.weight"
+/// and, of DoRA, ".lora_magnitude_vector".
 std::vector<Parameter> adapter_parameters(const TransformerLM& model, int adapter);
 
-/// One weight with its adapter added, W + s B A: row-major [rows, in]. target: index into
+/// One weight with its adapter, W + s B A or DoRA's: row-major [rows, in]. target: index into
 /// part.targets; expert < 0: a plain matrix.
 Tensor merged_rows(const LoraSite& site, const LoraPart& part, size_t target, int64_t expert);
 /// Adds an adapter to the weights and takes all adapters off. The embedding of a tied model cannot

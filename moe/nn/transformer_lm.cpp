@@ -83,11 +83,9 @@ LmOutput TransformerLM::operator()(const ForwardContext& given, bool keep_residu
   for (const int32_t p : ctx.positions_T.data<int32_t>())
     MOE_CHECK(p >= 0 && p < config_.max_seq_len, "[model] position ", p, " is beyond max_seq_len ",
               config_.max_seq_len, "; shorten the input");
-  Var x_TD = ops::embedding(ctx.token_ids_T, embedding_VD_);
-  if (const LoraPart* part = active_part(embedding_lora_, ctx)) {
-    const Var rows_TR = ops::embedding(ctx.token_ids_T, part->a);
-    x_TD = ops::add(x_TD, ops::scale(ops::linear(rows_TR, part->b[0]), part->scale));
-  }
+  const LoraPart* part = active_part(embedding_lora_, ctx);
+  Var x_TD = part ? adapted_embedding(*part, embedding_VD_, ctx.token_ids_T)
+                  : ops::embedding(ctx.token_ids_T, embedding_VD_);
   if (ctx.training && config_.neftune_alpha > 0)
     x_TD = ops::embedding_noise(x_TD, config_.neftune_alpha, ctx.rng.stream("neftune"),
                                 ctx.token_index_T, ctx.sequence_starts_B1);
@@ -128,12 +126,11 @@ LmOutput TransformerLM::operator()(const ForwardContext& given, bool keep_residu
 }
 
 Var TransformerLM::logits(const Var& hidden_TD) const {
-  const Var logits_TV = ops::linear(hidden_TD, head_VD_);
   const LoraPart* part = active_part(head_lora_, with_adapter({}));
-  if (!part) return logits_TV;
+  if (!part) return ops::linear(hidden_TD, head_VD_);
   // Without dropout: the rows of the loss need not be the batch's.
-  return ops::add(logits_TV, lora_delta(*part, head_VD_, {config_.vocab_size}, hidden_TD, {}, {},
-                                        "lm_head", {}));
+  return adapted_linear(*part, head_VD_, {}, {config_.vocab_size}, hidden_TD, {}, {}, "lm_head",
+                        {});
 }
 
 void TransformerLM::visit(const Visitor& v) const {

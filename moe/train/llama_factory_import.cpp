@@ -178,7 +178,7 @@ class Importer {
       add("lora.alpha", str(2 * std::strtoll(rank.c_str(), nullptr, 10)));
     }
     if (is_true(take("use_rslora"))) add("lora.scaling", "rslora");
-    if (is_true(take("use_dora"))) wrong(line_of("use_dora"), "use_dora is not supported");
+    if (is_true(take("use_dora"))) add("lora.use_dora", "true");
   }
 
   std::string what_;

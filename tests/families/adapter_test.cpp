@@ -2,9 +2,10 @@
 // Low-rank adapters: PEFT's numbers, gradients, what they leave alone, merging, files.
 #include <gtest/gtest.h>
 
+#include "moe/base/parallel.h"
 #include "moe/families/adapter_folder.h"
-#include "moe/ops/cross_entropy.h"
-#include "moe/ops/elementwise.h"
+#include "moe/nn/dora.h"
+#include "moe/ops/dropout.h"
 
 #include "tests/base/temp_folder.h"
 #include "tests/families/model_testing.h"
@@ -13,18 +14,21 @@
 namespace moe {
 namespace {
 
-// A and B with draws of their own, as if they had been trained.
+// A and B with draws of their own, as if they had been trained; magnitudes a little longer or
+// shorter.
 void fill_adapter(const TransformerLM& model, int adapter) {
   const RngStream draws(3, 0, "adapter");
   int64_t i = 0;
   for (const Parameter& p : adapter_parameters(model, adapter))
     for (const Piece& piece : p.pieces) {
-      const Tensor values = Tensor::empty(piece_shape(p, piece), p.var.dtype());
+      const Tensor values = read_piece(p.var.value(), piece);
+      const bool scales = p.role == Role::scale;
       ++i;
       with_elements(values, [&](auto v) {
         using Number = std::remove_reference_t<decltype(v[0])>;
         for (size_t j = 0; j < v.size(); ++j)
-          v[j] = Number(float(0.3 * draws.normal(int64_t(j), i)));
+          v[j] = scales ? v[j] * Number(1 + 0.2 * draws.uniform(int64_t(j), i))
+                        : Number(float(0.3 * draws.normal(int64_t(j), i)));
       });
       write_piece(p.var.value(), piece, values);
     }
@@ -47,17 +51,53 @@ TEST_P(PeftGolden, LogitsInFloat64) {
   EXPECT_LT(max_difference(logits_of(*folder.model, tokens), file.tensor("logits")), 2e-6);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, PeftGolden,
-                         ::testing::Values(std::pair("llama-linear", "llama"),
-                                           std::pair("qwen2-rslora", "qwen2"),
-                                           std::pair("llama-ranks", "llama"),
-                                           std::pair("llama-embedding", "llama"),
-                                           std::pair("llama-one-layer", "llama")),
-                         [](const auto& info) {
-                           std::string name = info.param.first;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Cases, PeftGolden,
+    ::testing::Values(std::pair("llama-linear", "llama"), std::pair("qwen2-rslora", "qwen2"),
+                      std::pair("llama-ranks", "llama"), std::pair("llama-embedding", "llama"),
+                      std::pair("llama-dora", "llama"), std::pair("bias-dora", "llama-bias"),
+                      std::pair("llama-dora-embedding", "llama"),
+                      std::pair("llama-one-layer", "llama")),
+    [](const auto& info) {
+      std::string name = info.param.first;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+TEST(DoraGolden, GradientsArePeftsThatHoldsTheNormFixed) {
+  for (const auto& [name, family] :
+       {std::pair("llama-dora", "llama"), std::pair("bias-dora", "llama-bias"),
+        std::pair("llama-dora-embedding", "llama")}) {
+    const std::string golden = join_path(join_path(MOE_GOLDEN_DIR, "adapters"), name);
+    ModelFolder folder = load_model_folder(golden_folder(family), DType::f64);
+    const int adapter = add_adapter_folder(folder, golden);
+    folder.model->use_adapter(adapter);
+    const Tensor ids = SafetensorsFile(golden + "/logits.safetensors").tensor("ids");
+    const std::vector<int32_t> tokens(ids.data<int32_t>().begin(), ids.data<int32_t>().end());
+    Tape tape;
+    const LmOutput out = (*folder.model)(pack_sequences({tokens}));
+    tape.backward(next_token_loss(*folder.model, out, {tokens}));
+    const SafetensorsFile file(golden + "/gradients.safetensors");
+    size_t n = 0;
+    for (const Parameter& p : adapter_parameters(*folder.model, adapter))
+      for (const Piece& piece : p.pieces) {
+        const Tensor wanted = file.tensor("base_model.model." + piece.name);
+        const Tensor gradient = read_piece(p.var.grad(), piece);
+        // PEFT keeps the table of an embedding's A as [rank, V].
+        const bool turned = piece.name.ends_with(".lora_embedding_A");
+        const int64_t cols = turned ? wanted.size(1) : 1, rows = wanted.numel() / cols;
+        double scale = 0;
+        for (int64_t i = 0; i < wanted.numel(); ++i)
+          scale = std::max(scale, std::abs(element(wanted, i)));
+        for (int64_t i = 0; i < wanted.numel(); ++i)
+          EXPECT_NEAR(element(gradient, turned ? i % cols * rows + i / cols : i),
+                      element(wanted, i), 1e-7 + 1e-5 * scale)
+              << name << " " << piece.name;
+        ++n;
+      }
+    EXPECT_EQ(n, file.entries().size()) << name;
+  }
+}
 
 struct Case {
   const char* name;
@@ -75,13 +115,20 @@ std::vector<Case> cases() {
           {"head", {.targets = "head"}},
           {"pattern", {.targets = "*.layers.1.mlp.*"}},
           {"all", {.targets = "all-linear,router,embedding,head", .scaling = "rslora"}},
-          {"ffn", {.targets = "ffn", .scaling = "alpha"}}};
+          {"ffn", {.targets = "ffn", .scaling = "alpha"}},
+          {"dora one of three", {.targets = "v_proj", .rank = 1, .use_dora = true}},
+          {"dora gate alone", {.targets = "gate_proj", .use_dora = true}},
+          {"dora experts share",
+           {.targets = "experts", .rank = 3, .share_experts = true, .use_dora = true}},
+          {"dora all",
+           {.targets = "all-linear,router,embedding,head", .scaling = "rslora", .use_dora = true}}};
 }
 
 ModelConfig model_for(const Case& c, DType dtype) {
   ModelConfig config = small_moe();
   config.tie_embeddings = false;
-  if (std::string(c.name) == "shared expert" || std::string(c.name) == "all") {
+  if (std::string(c.name) == "shared expert" || std::string(c.name) == "all" ||
+      std::string(c.name) == "dora all") {
     config.moe.n_shared_experts = 1;
     config.moe.shared_gate = true;
   }
@@ -118,6 +165,47 @@ TEST(Lora, TheMergedModelComputesWhatTheAdapterDoes) {
   }
 }
 
+using Gains = std::vector<std::vector<double>>;
+
+// m / norm of every row of DoRA, or nothing.
+Gains gains_of(const TransformerLM& model) {
+  Gains out;
+  for (const LoraSite& site : model.lora_sites())
+    for (const LoraPart& part : *site.parts)
+      if (!part.m.empty()) {
+        const Tensor gain = dora_gain(part, site.weight, site.sizes).value();
+        out.emplace_back(gain.data<double>().begin(), gain.data<double>().end());
+      }
+  return out;
+}
+// Magnitudes for which the gains are `gains` whatever A and B are now. DoRA's backward takes the
+// norm for a constant; finite differences see the same function when m follows the norm.
+void hold_gains(const TransformerLM& model, const Gains& gains) {
+  size_t i = 0;
+  for (const LoraSite& site : model.lora_sites())
+    for (const LoraPart& part : *site.parts) {
+      if (part.m.empty()) continue;
+      const std::vector<double>& before = gains[i++];
+      const Tensor now = dora_gain(part, site.weight, site.sizes).value();
+      const int64_t cols = now.shape()[-1];
+      for (size_t t = 0; t < part.m.size(); ++t)
+        for (int64_t e = 0; e < part.m[t].value().n_matrices(); ++e) {
+          const int64_t n = part.m[t].shape()[-2];
+          const Tensor m = read_rows(part.m[t].value(), e, 0, n);
+          int64_t row = 0;
+          for (size_t s = 0; s < part.targets[t]; ++s) row += site.sizes[s];
+          const PanelMap map = part.embedding ? PanelMap{} : site.weight.value().panel_map();
+          for (int64_t r = 0; r < n; ++r) {
+            const auto k = size_t(e * cols + (part.embedding ? r
+                                              : map.gate_up  ? map.stored_row(row + r)
+                                                             : row + r));
+            m.data<double>()[size_t(r)] *= before[k] / now.data<double>()[k];
+          }
+          write_rows(part.m[t].value(), e, 0, m);
+        }
+    }
+}
+
 double loss_of(const TransformerLM& model) {
   const LmOutput out = model(pack_sequences({kIds}));
   return next_token_loss(model, out, {kIds}).value().data<double>()[0];
@@ -138,6 +226,7 @@ TEST(Lora, GradientsAgainstFiniteDifferencesAndNoneForTheModel) {
     }
     for (const Parameter& p : model.parameters()) EXPECT_FALSE(p.var.has_grad()) << p.name;
     const RngStream draws(9, 0, "places");
+    const Gains gains = gains_of(model);
     for (const Parameter& p : adapter_parameters(model, adapter))
       for (const Piece& piece : p.pieces) {
         const Tensor gradient = read_piece(p.var.grad(), piece),
@@ -149,6 +238,7 @@ TEST(Lora, GradientsAgainstFiniteDifferencesAndNoneForTheModel) {
           const auto loss_at = [&](double v) {
             values.data<double>()[j] = v;
             write_piece(p.var.value(), piece, values);
+            if (p.role != Role::scale) hold_gains(model, gains);
             return loss_of(model);
           };
           const double slope = (loss_at(x + kStep) - loss_at(x - kStep)) / (2 * kStep);
@@ -158,6 +248,78 @@ TEST(Lora, GradientsAgainstFiniteDifferencesAndNoneForTheModel) {
               << c.name << " " << piece.name;
         }
       }
+  }
+}
+
+// PEFT's sum, written out: W x + (g - 1) W x' + g s B A x' + bias, x' dropped.
+TEST(Dora, DropoutActsOnAllButTheUnchangedProduct) {
+  constexpr int64_t T = 3, I = 5, O = 4, R = 2;
+  const RngStream draws(4, 0, "dora");
+  int64_t n = 0;
+  const auto random = [&](Shape shape, Layout layout) {
+    const Tensor t = Tensor::zeros(shape, DType::f64, layout);
+    const Tensor values = Tensor::empty(shape, DType::f64);
+    ++n;
+    for (int64_t i = 0; i < values.numel(); ++i)
+      values.data<double>()[size_t(i)] = draws.normal(i, n);
+    if (layout == Layout::row_major) return values;
+    write_rows(t, 0, 0, values);
+    return t;
+  };
+  const auto panels = [&](Shape shape) { return Var(random(shape, Layout::panel16)); };
+  const Var weight = panels({O, I}), bias = panels({O, 1}), x(random({T, I}, Layout::row_major));
+  LoraPart part{.rank = R,
+                .scale = 0.7,
+                .dropout = 0.5,
+                .targets = {0},
+                .a = panels({R, I}),
+                .b = {panels({O, R})}};
+  add_magnitudes(part, weight, {O});
+  write_rows(part.m[0].value(), 0, 0, random({O, 1}, Layout::row_major));
+  ForwardContext ctx = pack_sequences({{1, 2, 3}});
+  ctx.training = true;
+  const Tensor y = adapted_linear(part, weight, bias, {O}, x, {}, {}, "up_proj", ctx).value();
+  const Tensor dropped =
+      ops::dropout(x, 0.5, ctx.rng.stream("dropout.lora.up_proj", ctx.layer), ctx.token_index_T)
+          .value();
+  const auto rows = [](const Var& v) { return read_rows(v.value(), 0, 0, v.size(0)); };
+  const Tensor w = rows(weight), a = rows(part.a), b = rows(part.b[0]), m = rows(part.m[0]),
+               c = rows(bias);
+  const auto at = [](const Tensor& t, int64_t r, int64_t col) {
+    return t.data<double>()[size_t(r * t.size(1) + col)];
+  };
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t o = 0; o < O; ++o) {
+      double square = 0, plain = 0, plain_dropped = 0, change = 0;
+      for (int64_t i = 0; i < I; ++i) {
+        double ba = 0;
+        for (int64_t k = 0; k < R; ++k) ba += at(b, o, k) * at(a, k, i);
+        square += std::pow(at(w, o, i) + 0.7 * ba, 2);
+        plain += at(w, o, i) * at(x.value(), t, i);
+        plain_dropped += at(w, o, i) * at(dropped, t, i);
+        change += 0.7 * ba * at(dropped, t, i);
+      }
+      const double g = at(m, o, 0) / std::sqrt(square);
+      EXPECT_NEAR(at(y, t, o), plain + (g - 1) * plain_dropped + g * change + at(c, o, 0), 1e-12);
+    }
+}
+
+TEST(Lora, LogitsAreTheSameBitsAloneInABatchAndWithAnyThreads) {
+  for (const Case& c : cases()) {
+    TransformerLM model(model_for(c, DType::f32));
+    fill_random(model);
+    const int adapter = add_adapter(model, c.config, 1);
+    fill_adapter(model, adapter);
+    model.use_adapter(adapter);
+    const Tensor alone = logits_of(model, kIds);
+    const std::vector<int32_t> other = {5, 5, 9, 31, 2};
+    for (const int threads : {1, 2, 3}) {
+      set_threads(threads);
+      const Tensor both = model.logits(model(pack_sequences({other, kIds})).hidden_TD).value();
+      EXPECT_TRUE(same_bits(alone, both.rows(5, 5 + int64_t(kIds.size())).clone()))
+          << c.name << ", threads " << threads;
+    }
+    set_threads(0);
   }
 }
 
@@ -225,7 +387,6 @@ TEST(Lora, WhatDoesNotFitIsRefused) {
   };
   EXPECT_NE(info(R"({"peft_type": "IA3", "r": 4})").find("only LORA"), std::string::npos);
   EXPECT_NE(info(R"({"r": 0})").find("r is 0"), std::string::npos);
-  EXPECT_NE(info(R"({"r": 4, "use_dora": true})").find("use_dora"), std::string::npos);
   EXPECT_NE(info(R"({"r": 4, "alpha_pattern": {"q_proj": 3}})").find("alpha_pattern"),
             std::string::npos);
   EXPECT_EQ(info(R"({"r": 4, "alpha_pattern": {}, "modules_to_save": null})"), "");

@@ -709,7 +709,9 @@ TEST(FineTuning, WhatCannotBeLearnedFromIsRefused) {
 
 // ---- adapters -----------------------------------------------------------------------------------
 
-TEST(AdapterRun, LeavesTheModelAloneGoesOnBitForBitAndIsReadAsAModel) {
+class AdapterRuns : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AdapterRuns, LeaveTheModelAloneGoOnBitForBitAndAreReadAsModels) {
   const TempFolder folder;
   RunConfig base = chat_config(folder, {"run_dir=" + (folder / "base")});
   run_training(base, quiet());
@@ -720,6 +722,7 @@ TEST(AdapterRun, LeavesTheModelAloneGoesOnBitForBitAndIsReadAsAModel) {
                                      "run_dir=" + (folder / name),
                                      "lora.targets=attention,experts",
                                      "lora.rank=2",
+                                     GetParam(),
                                      "lora.dropout=0.1",
                                      "optim.lr=0.01",
                                      "optim.warmup_steps=0",
@@ -758,6 +761,10 @@ TEST(AdapterRun, LeavesTheModelAloneGoesOnBitForBitAndIsReadAsAModel) {
             std::string::npos)
       << error_of([&] { adapter("third", {"model.init_from=" + (folder / "whole")}); });
 }
+
+INSTANTIATE_TEST_SUITE_P(Kinds, AdapterRuns,
+                         ::testing::Values("lora.use_dora=false", "lora.use_dora=true"),
+                         [](const auto& info) { return info.index == 0 ? "lora" : "dora"; });
 
 TEST(AdapterRun, TheReportNamesEveryTargetAndItsGradient) {
   const TempFolder folder;
