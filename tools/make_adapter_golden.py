@@ -25,6 +25,11 @@ CASES = {
     "llama-ranks": ("llama", dict(r=2, lora_alpha=4, rank_pattern={"o_proj": 5}, target_modules=["o_proj", "up_proj"])),
     "llama-embedding": ("llama", dict(r=4, lora_alpha=8, target_modules=["embed_tokens", "lm_head"])),
     "llama-one-layer": ("llama", dict(r=4, lora_alpha=8, target_modules=["model.layers.1.self_attn.k_proj"])),
+    # Stacked experts as parameters; the last one named as in transformers 4, which PEFT turns into them.
+    "mixtral-stacked": ("mixtral", dict(r=3, lora_alpha=5, target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+                                        target_modules=["q_proj"], alpha_pattern={r"self_attn\.q_proj": 7, "experts.down_proj": 2})),
+    "qwen3moe-down": ("qwen3moe", dict(r=2, lora_alpha=3, use_rslora=True, target_parameters=["experts.down_proj"], target_modules=["o_proj"])),
+    "olmoe-named": ("olmoe", dict(r=2, lora_alpha=5, target_modules=["v_proj", "gate", "gate_proj", "up_proj", "down_proj"])),
     "llama-dora": ("llama", dict(r=3, lora_alpha=5, use_dora=True, target_modules="all-linear")),
     "bias-dora": ("llama-bias", dict(r=1, lora_alpha=2, use_dora=True, use_rslora=True, target_modules=["k_proj", "gate_proj", "down_proj"])),
     "llama-dora-embedding": ("llama", dict(r=4, lora_alpha=8, use_dora=True, target_modules=["embed_tokens", "lm_head"])),

@@ -1,94 +1,84 @@
 // SPDX-License-Identifier: MIT
 #include "moe/families/adapter_folder.h"
 
+#include <algorithm>
 #include <cmath>
-#include <map>
-#include <set>
+#include <functional>
 
 #include "moe/base/fs.h"
-#include "moe/io/safetensors_folder.h"
+#include "moe/families/adapter_tensors.h"
 
 namespace moe {
 namespace {
 
-constexpr const char *kConfig = "adapter_config.json", *kStem = "adapter_model",
-                     *kPrefix = "base_model.model.";
+constexpr const char* kConfig = "adapter_config.json";
 
-/// A module's path as the family's files call it.
-std::string module_name(const ModelConfig& config, const Family& family, const std::string& path) {
-  const TensorPlace place = family.places(config, path + ".weight").front();
-  // A part of a stored tensor is no module of its own there.
-  if (place.transposed || place.total_rows >= 0 || place.matrix >= 0 ||
-      !ends_with(place.name, ".weight"))
-    return path;
-  return place.name.substr(0, place.name.size() - std::string(".weight").size());
+/// Strings of an array that may be absent or null.
+std::vector<std::string> strings_of(const JsonReader& c, const char* key) {
+  std::vector<std::string> out;
+  if (!c.has(key)) return out;
+  MOE_CHECK(c.at(key).is_array(), c.what(), ": ", key, " must be a list of names");
+  for (const Json& item : c.at(key).get_array()) {
+    MOE_CHECK(item.is_string(), c.what(), ": ", key, " must be a list of names");
+    out.emplace_back(item.get_string());
+  }
+  return out;
 }
 
-/// "...experts.up_proj": one pair for all experts.
-bool is_shared_path(const std::string& path) {
-  const size_t at = path.find(".experts.");
-  return at != std::string::npos && path.find('.', at + 9) == std::string::npos;
+std::vector<std::pair<std::string, double>> alphas_of(const JsonReader& c) {
+  constexpr size_t kMax = 4096;
+  std::vector<std::pair<std::string, double>> out;
+  if (!c.has("alpha_pattern")) return out;
+  const Json& patterns = c.at("alpha_pattern");
+  MOE_CHECK(patterns.is_object() && patterns.get_object().size() <= kMax, c.what(),
+            ": alpha_pattern must be an object of at most ", kMax, " numbers");
+  const JsonReader each(patterns.get_object(), c.what() + ": alpha_pattern");
+  for (const auto& [pattern, value] : patterns.get_object()) {
+    const double alpha = each.number(pattern);
+    MOE_CHECK(std::isfinite(alpha), c.what(), ": alpha_pattern: '", printable(pattern, 60),
+              "' is no number");
+    out.emplace_back(pattern, alpha);
+  }
+  return out;
 }
 
-std::string file_module(const ModelConfig& config, const Family& family, const std::string& path) {
-  return kPrefix + (is_shared_path(path) ? path : module_name(config, family, path));
-}
-
-/// A piece of an adapter's parameter, "path.lora_A.weight", in the file.
-std::string file_name_of(const ModelConfig& config, const Family& family, const std::string& name) {
-  const size_t at = name.find(".lora_");
-  return file_module(config, family, name.substr(0, at)) + name.substr(at);
-}
-
-bool is_embedding_table(const Piece& piece) { return ends_with(piece.name, ".lora_embedding_A"); }
-
-Tensor transpose(const Tensor& t) {
-  const int64_t rows = t.size(0), cols = t.size(1);
-  const Tensor out = Tensor::empty({cols, rows}, t.dtype());
-  with_elements(out, [&](auto to) {
-    using Number = std::remove_reference_t<decltype(to[0])>;
-    const auto from = t.data<Number>();
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c) to[size_t(c * rows + r)] = from[size_t(r * cols + c)];
+/// to's first columns = factor * from.
+void copy_into(const Tensor& to, const Tensor& from, double factor) {
+  with_elements(to, [&](auto out) {
+    using Number = std::remove_reference_t<decltype(out[0])>;
+    const auto in = from.data<Number>();
+    for (int64_t r = 0; r < from.size(0); ++r)
+      for (int64_t c = 0; c < from.size(1); ++c)
+        out[size_t(r * to.size(1) + c)] = Number(factor * double(in[size_t(r * from.size(1) + c)]));
   });
-  return out;
 }
 
-/// "q_proj" where every such matrix of the model has an adapter, else whole paths.
-JsonArray target_modules(const TransformerLM& model, int adapter, const Family& family) {
-  std::map<std::string, std::pair<int64_t, std::vector<std::string>>> of_name;  // all, adapted
-  for (const LoraSite& site : model.lora_sites()) {
-    const int64_t n = std::max<int64_t>(1, site.n_experts());
-    for (size_t i = 0; i < site.names.size(); ++i)
-      for (int64_t e = 0; e < n; ++e) {
-        const std::string path =
-            module_name(model.config(), family, site.path(i, site.n_experts() > 0 ? e : -1));
-        auto& [all, adapted] = of_name[path.substr(path.rfind('.') + 1)];
-        ++all;
-        for (const LoraPart& part : *site.parts) {
-          if (part.adapter != adapter) continue;
-          for (const size_t t : part.targets)
-            if (t == i) adapted.push_back(path);
-        }
+/// Puts what a file holds on a site's part: a smaller rank is filled up with zeros, and another
+/// scale than the part's goes into B.
+void fill_part(const LoraSite& site, const LoraPart& part,
+               const std::vector<StoredTarget>& targets) {
+  for (const StoredTarget& stored : targets) {
+    const auto at = std::find(part.targets.begin(), part.targets.end(), stored.name);
+    if (at == part.targets.end()) continue;
+    const auto i = size_t(at - part.targets.begin());
+    for (size_t e = 0; e < stored.b.size(); ++e) {
+      if (!stored.a[e] || !stored.b[e]) continue;  // a problem already
+      const Tensor& b = stored.b[e];
+      const Tensor wide = Tensor::zeros({b.size(0), part.rank}, b.dtype());
+      Tensor a = stored.a[e];
+      if (site.embedding) {
+        const Tensor whole = Tensor::zeros({a.size(0), part.rank}, a.dtype());
+        copy_into(whole, a, 1);
+        a = whole;
       }
+      copy_into(wide, b, stored.scale == part.scale ? 1 : stored.scale / part.scale);
+      write_rows(part.a.value(), int64_t(e), site.embedding ? 0 : int64_t(i) * part.rank, a);
+      write_rows(part.b[i].value(), int64_t(e), 0, wide);
+    }
+    for (size_t e = 0; e < stored.m.size(); ++e)
+      if (stored.m[e])
+        write_rows(part.m[i].value(), int64_t(e), 0, stored.m[e].reshape({stored.m[e].numel(), 1}));
   }
-  JsonArray out;
-  for (const auto& [name, entry] : of_name) {
-    const auto& [all, adapted] = entry;
-    if (all == std::ssize(adapted) && all > 0)
-      out.push_back(Json(name));
-    else
-      for (const std::string& path : adapted) out.push_back(Json(path));
-  }
-  return out;
-}
-
-std::string list_some(const std::vector<std::string>& names) {
-  std::vector<std::string> some;
-  for (size_t i = 0; i < std::min<size_t>(3, names.size()); ++i)
-    some.push_back(printable(names[i], 160));
-  return join(some, ", ") +
-         (names.size() > 3 ? str(" and ", names.size() - 3, " more") : std::string());
 }
 
 }  // namespace
@@ -106,8 +96,7 @@ AdapterInfo read_adapter_info(const std::string& folder) {
             "; only LORA is supported");
   for (const char* key : {"fan_in_fan_out", "lora_bias", "use_qalora"})
     MOE_CHECK(!c.boolean_or(key, false), what, ": ", key, " is not supported");
-  for (const char* key :
-       {"alpha_pattern", "modules_to_save", "target_parameters", "layer_replication"}) {
+  for (const char* key : {"modules_to_save", "layer_replication", "trainable_token_indices"}) {
     if (!c.has(key)) continue;
     const Json& value = c.at(key);
     const bool empty = (value.is_object() && value.get_object().empty()) ||
@@ -116,6 +105,8 @@ AdapterInfo read_adapter_info(const std::string& folder) {
   }
   const std::string bias = c.string_or("bias", "none");
   MOE_CHECK(bias == "none", what, ": bias is ", printable(bias, 20), "; only none is supported");
+  out.alpha_pattern = alphas_of(c);
+  out.target_parameters = strings_of(c, "target_parameters");
   out.base = c.string_or("base_model_name_or_path", "");
   out.config.rank = c.integer("r");
   out.config.alpha = c.number_or("lora_alpha", 8);
@@ -131,102 +122,98 @@ AdapterInfo read_adapter_info(const std::string& folder) {
 }
 
 int load_adapter(TransformerLM& model, const std::string& folder) {
-  const AdapterInfo info = read_adapter_info(folder);
-  const SafetensorsFolder files(folder, kStem);
-  const Family& family = family_for(model.config());
+  AdapterTensors file(model, folder, read_adapter_info(folder));
   std::vector<LoraChoice> chosen;
+  std::vector<std::vector<StoredTarget>> stored;
   for (const LoraSite& site : model.lora_sites()) {
-    LoraChoice choice{.site = site, .targets = {}, .config = info.config};
-    const std::string end = site.embedding ? ".lora_embedding_A" : ".lora_A.weight";
-    const auto find = [&](size_t name, int64_t expert) {
-      return files.find(file_name_of(model.config(), family, site.path(name, expert) + end));
-    };
-    for (size_t i = 0; i < site.names.size(); ++i) {
-      const bool stacked = site.n_experts() > 0, shared = stacked && find(i, -1);
-      const SafetensorsFolder::Item* item = find(i, stacked && !shared ? 0 : -1);
-      if (!item) continue;
-      MOE_CHECK(item->entry->shape().rank() == 2, "[adapter] ", folder, ": '", item->entry->name,
-                "' is ", item->entry->shape_text(), ", wanted a matrix");
-      choice.config.rank = item->entry->shape()[0];
-      choice.config.share_experts = shared;
-      MOE_CHECK(choice.config.rank >= 1 && choice.config.rank <= 65536, "[adapter] ", folder, ": '",
-                item->entry->name, "' has rank ", choice.config.rank);
-      choice.targets.push_back(i);
+    std::vector<StoredTarget> targets = file.of_site(site);
+    if (targets.empty()) continue;
+    LoraChoice choice{.site = site, .targets = {}, .config = file.info().config};
+    choice.config.rank = 1;
+    for (const StoredTarget& target : targets) {
+      choice.targets.push_back(target.name);
+      choice.config.rank = std::max(choice.config.rank, target.rank);
+      choice.config.share_experts = target.shared;
+      if (target.shared != targets[0].shared)
+        file.add_problem(str("some pairs of ", site.prefix, "experts are shared and some are not"));
     }
-    if (!choice.targets.empty()) chosen.push_back(std::move(choice));
+    choice.config.scaling = "alpha";
+    choice.config.alpha = targets[0].scale;
+    chosen.push_back(std::move(choice));
+    stored.push_back(std::move(targets));
   }
   MOE_CHECK(!chosen.empty(), "[adapter] ", folder,
             ": none of its tensors belongs to a matrix of this model; it was made for another one");
+  file.check_all_used();
   const int adapter = put_adapter(model, chosen, 0);
-  try {
-    load_adapter_weights(model, adapter, folder);
-  } catch (...) {
-    drop_adapter(model, adapter);
-    throw;
-  }
+  for (size_t i = 0; i < chosen.size(); ++i)
+    fill_part(chosen[i].site, chosen[i].site.parts->back(), stored[i]);
   return adapter;
 }
 
 void load_adapter_weights(const TransformerLM& model, int adapter, const std::string& folder) {
-  const SafetensorsFolder files(folder, kStem);
-  const Family& family = family_for(model.config());
-  std::set<std::string> used;
-  std::vector<std::string> problems, unexpected;
-  for (const Parameter& p : adapter_parameters(model, adapter))
-    for (const Piece& piece : p.pieces) {
-      const std::string name = file_name_of(model.config(), family, piece.name);
-      const SafetensorsFolder::Item* item = files.find(name);
-      if (!item) {
-        problems.push_back("missing " + name);
-        continue;
+  AdapterTensors file(model, folder, read_adapter_info(folder));
+  std::vector<std::function<void()>> fills;
+  for (const LoraSite& site : model.lora_sites()) {
+    std::vector<StoredTarget> targets = file.of_site(site);
+    for (const LoraPart& part : *site.parts) {
+      if (part.adapter != adapter) continue;
+      for (const size_t name : part.targets) {
+        const auto found = std::find_if(targets.begin(), targets.end(),
+                                        [&](const StoredTarget& t) { return t.name == name; });
+        if (found == targets.end())
+          file.add_problem("missing an adapter of " + site.path(name, -1));
+        else if (found->rank != part.rank || found->shared != part.shared)
+          file.add_problem(str(site.path(name, -1), " has rank ", found->rank,
+                               found->shared ? " for all experts" : "", ", wanted ", part.rank,
+                               part.shared ? " for all experts" : ""));
+        else
+          found->scale = part.scale;
       }
-      used.insert(name);
-      Shape wanted = piece_shape(p, piece);
-      if (is_embedding_table(piece)) wanted = {wanted[1], wanted[0]};
-      if (item->entry->shape_text() != wanted.text() || !is_floating(item->entry->dtype)) {
-        problems.push_back(str("'", name, "' is ", dtype_name(item->entry->dtype), " ",
-                               item->entry->shape_text(), ", wanted ", wanted.text()));
-        continue;
-      }
-      const Tensor values = files.tensor(name).to(p.var.dtype());
-      write_piece(p.var.value(), piece, is_embedding_table(piece) ? transpose(values) : values);
+      fills.emplace_back([site, part, targets] { fill_part(site, part, targets); });
     }
-  for (const SafetensorsFolder::Item& item : files.items())
-    if (!used.contains(item.entry->name)) unexpected.push_back(item.entry->name);
-  if (!unexpected.empty()) problems.push_back("unexpected: " + list_some(unexpected));
-  MOE_CHECK(problems.empty(), "[adapter] ", folder,
-            " does not fit this model: ", list_some(problems), "; it was made for another one");
+  }
+  file.check_all_used();
+  for (const auto& fill : fills) fill();
 }
 
 void write_adapter_files(const AddFile& add_file, const TransformerLM& model, int adapter,
                          const LoraConfig& config, const std::string& base) {
-  const Family& family = family_for(model.config());
+  const AdapterFile file = adapter_file(model, adapter, config);
   // PEFT knows alpha / r and alpha / sqrt(r).
   const double alpha =
       config.scaling == "alpha" ? config.alpha * double(config.rank) : config.alpha;
-  const JsonObject json{{"peft_type", "LORA"},
-                        {"task_type", "CAUSAL_LM"},
-                        {"base_model_name_or_path", base},
-                        {"r", config.rank},
-                        {"lora_alpha", alpha},
-                        {"use_rslora", config.scaling == "rslora"},
-                        {"lora_dropout", config.dropout},
-                        {"target_modules", target_modules(model, adapter, family)},
-                        {"bias", "none"},
-                        {"fan_in_fan_out", false},
-                        {"inference_mode", true},
-                        {"use_dora", config.use_dora}};
+  const auto list = [](const std::vector<std::string>& names) {
+    JsonArray out;
+    for (const std::string& name : names) out.push_back(Json(name));
+    return out;
+  };
+  JsonObject ranks, alphas;
+  for (const std::string& name : file.doubled) {
+    ranks[name] = 2 * config.rank;
+    alphas[name] = alpha * (config.scaling == "rslora" ? std::sqrt(2.0) : 2.0);
+  }
+  const JsonObject json{
+      {"peft_type", "LORA"},
+      {"task_type", "CAUSAL_LM"},
+      {"base_model_name_or_path", base},
+      {"r", config.rank},
+      {"lora_alpha", alpha},
+      {"use_rslora", config.scaling == "rslora"},
+      // PEFT has no dropout on parameters; what it computes in use is the same.
+      {"lora_dropout", file.target_parameters.empty() ? config.dropout : 0.0},
+      {"target_modules", list(file.target_modules)},
+      {"target_parameters",
+       file.target_parameters.empty() ? Json(nullptr) : Json(list(file.target_parameters))},
+      {"rank_pattern", ranks},
+      {"alpha_pattern", alphas},
+      {"bias", "none"},
+      {"fan_in_fan_out", false},
+      {"inference_mode", true},
+      {"use_dora", config.use_dora}};
   add_file(kConfig, [&](const ByteSink& sink) { sink(as_bytes(to_json_pretty(json))); });
-  std::vector<TensorSource> tensors;
-  for (const Parameter& p : adapter_parameters(model, adapter))
-    for (const Piece& piece : p.pieces) {
-      const Tensor values = read_piece(p.var.value(), piece);
-      tensors.push_back(tensor_source(file_name_of(model.config(), family, piece.name),
-                                      is_embedding_table(piece) ? transpose(values) : values));
-    }
-  add_file(str(kStem, ".safetensors"), [&](const ByteSink& sink) {
-    write_safetensors(sink, tensors, {{"format", "pt"}});
-  });
+  add_file("adapter_model.safetensors",
+           [&](const ByteSink& sink) { write_safetensors(sink, file.tensors, file.metadata); });
 }
 
 }  // namespace moe

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Low-rank adapters on disk, as PEFT keeps them: adapter_config.json beside
-// adapter_model.safetensors, tensors named base_model.model.<module>.lora_A.weight. Each routed
-// expert's matrices are modules of their own (mlp.experts.3.up_proj); one pair for all experts,
-// which PEFT does not know, is named mlp.experts.up_proj.
+// adapter_model.safetensors (moe/families/adapter_tensors.h).
 #pragma once
 
 #include <string>
@@ -16,8 +14,10 @@ namespace moe {
 bool is_adapter_folder(const std::string& folder);
 
 struct AdapterInfo {
-  std::string base;   // base_model_name_or_path
-  LoraConfig config;  // all but the targets
+  std::string base;                                                // base_model_name_or_path
+  LoraConfig config;                                               // all but the targets
+  std::vector<std::pair<std::string, double>> alpha_pattern = {};  // the first that answers counts
+  std::vector<std::string> target_parameters = {};
 };
 /// Throws Error for another kind of adapter than LoRA, and for keys that change what it computes
 /// and are not supported.

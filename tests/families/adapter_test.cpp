@@ -387,7 +387,9 @@ TEST(Lora, WhatDoesNotFitIsRefused) {
   };
   EXPECT_NE(info(R"({"peft_type": "IA3", "r": 4})").find("only LORA"), std::string::npos);
   EXPECT_NE(info(R"({"r": 0})").find("r is 0"), std::string::npos);
-  EXPECT_NE(info(R"({"r": 4, "alpha_pattern": {"q_proj": 3}})").find("alpha_pattern"),
+  EXPECT_NE(info(R"({"r": 4, "alpha_pattern": {"q_proj": "3"}})").find("alpha_pattern"),
+            std::string::npos);
+  EXPECT_NE(info(R"({"r": 4, "target_parameters": "all"})").find("target_parameters"),
             std::string::npos);
   EXPECT_EQ(info(R"({"r": 4, "alpha_pattern": {}, "modules_to_save": null})"), "");
 }
