@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // moe lora inspect, moe merge: low-rank adapters looked at, and made one with their model.
 #include <fmt/format.h>
-#include <map>
 #include <memory>
 
 #include "moe/base/error.h"
@@ -19,56 +18,51 @@
 namespace moe {
 namespace {
 
+/// Both reports: a row for each target, and the sum.
+struct TargetTable {
+  JsonArray rows = {};
+  Table table;
+  int64_t parameters = 0;
+
+  void add(const AdapterTarget& t, const double* grad_norm) {
+    const std::string rank = t.rank > 0 ? str(t.rank) : "-";
+    JsonObject row{{"name", t.name}, {"rank", t.rank}, {"parameters", t.parameters}};
+    if (grad_norm) row["grad_norm"] = *grad_norm;
+    rows.push_back(std::move(row));
+    if (grad_norm)
+      table.row({t.name, rank, with_commas(t.parameters), fmt::format("{:.3e}", *grad_norm)});
+    else
+      table.row({t.name, rank, with_commas(t.parameters)});
+    parameters += t.parameters;
+  }
+  void print(bool json) const {
+    if (json)
+      print_json({{"targets", rows}, {"parameters", parameters}});
+    else
+      print_line(
+          str(table.text(), with_commas(parameters), " parameters on ", rows.size(), " targets"));
+  }
+};
+
 int inspect_folder(const std::string& path, bool json) {
   const ModelFolder folder = load_model_folder(path);
   MOE_CHECK(folder.model->n_adapters() == 1, "[lora] ", printable(path), " holds no adapter");
-  JsonArray targets;
-  Table table({"target", "rank", "parameters"});
-  int64_t all = 0;
-  std::map<std::string, std::pair<int64_t, int64_t>> of_target;
-  std::vector<std::string> order;
-  for (const Parameter& p : adapter_parameters(*folder.model, 0))
-    for (const Piece& piece : p.pieces) {
-      const std::string name = piece.name.substr(0, piece.name.find(".lora_"));
-      if (!of_target.contains(name)) order.push_back(name);
-      auto& [rank, n] = of_target[name];
-      if (piece.name.find(".lora_A") != std::string::npos) rank = piece.rows;
-      if (piece.name.find("_A") != std::string::npos && rank == 0) rank = p.var.shape()[-1];
-      n += piece_shape(p, piece).numel();
-    }
-  for (const std::string& name : order) {
-    const auto [rank, n] = of_target[name];
-    all += n;
-    targets.push_back(JsonObject{{"name", name}, {"rank", rank}, {"parameters", n}});
-    table.row({name, str(rank), with_commas(n)});
-  }
-  if (json)
-    print_json({{"targets", targets}, {"parameters", all}});
-  else
-    print_line(str(table.text(), with_commas(all), " parameters on ", order.size(), " targets"));
+  TargetTable out{.table = Table({"target", "rank", "parameters"})};
+  for (const AdapterTarget& t : adapter_targets(*folder.model, 0)) out.add(t, nullptr);
+  out.print(json);
   return 0;
 }
 
 int inspect_run(const RunConfig& config, bool json) {
   set_threads(int(config.train.threads));
-  const std::vector<AdapterTarget> targets = report_adapter(config);
-  JsonArray rows;
-  Table table({"target", "rank", "parameters", "gradient norm at step 1"});
+  TargetTable out{.table = Table({"target", "rank", "parameters", "gradient norm at step 1"})};
   std::vector<std::string> silent;
-  int64_t all = 0;
-  for (const AdapterTarget& t : targets) {
-    all += t.parameters;
-    rows.push_back(JsonObject{{"name", t.name},
-                              {"rank", t.rank},
-                              {"parameters", t.parameters},
-                              {"grad_norm", t.grad_norm}});
-    table.row({t.name, str(t.rank), with_commas(t.parameters), fmt::format("{:.3e}", t.grad_norm)});
-    if (t.grad_norm == 0) silent.push_back(t.name);
+  const std::vector<TargetGradient> targets = report_adapter(config);
+  for (const TargetGradient& t : targets) {
+    out.add(t.target, &t.grad_norm);
+    if (t.grad_norm == 0) silent.push_back(t.target.name);
   }
-  if (json)
-    print_json({{"targets", rows}, {"parameters", all}});
-  else
-    print_line(str(table.text(), with_commas(all), " parameters on ", targets.size(), " targets"));
+  out.print(json);
   MOE_CHECK(silent.empty(), "[lora] ", silent.size(), " of ", targets.size(),
             " targets get no gradient at step 1: ", silent[0], silent.size() > 1 ? " ..." : "",
             "; an expert that no token of the step reaches learns nothing: give larger batches, or "

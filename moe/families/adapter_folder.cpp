@@ -11,7 +11,7 @@
 namespace moe {
 namespace {
 
-constexpr const char* kConfig = "adapter_config.json";
+constexpr const char *kConfig = "adapter_config.json", *kMixtureType = "MOE_LORA";
 
 /// Strings of an array that may be absent or null.
 std::vector<std::string> strings_of(const JsonReader& c, const char* key) {
@@ -92,8 +92,21 @@ AdapterInfo read_adapter_info(const std::string& folder) {
   const JsonReader c(json.get_object(), what);
   AdapterInfo out;
   const std::string type = c.string_or("peft_type", "LORA");
-  MOE_CHECK(type == "LORA", what, ": peft_type is ", printable(type, 40),
-            "; only LORA is supported");
+  MOE_CHECK(type == "LORA" || type == kMixtureType, what, ": peft_type is ", printable(type, 40),
+            "; only LORA and our own ", kMixtureType, " are supported");
+  if (type == kMixtureType) {
+    MOE_CHECK(c.has("moe_lora") && c.at("moe_lora").is_object(), what,
+              ": moe_lora must be an object with n_experts and top_k");
+    const JsonReader mixture(c.at("moe_lora").get_object(), what + ": moe_lora");
+    MoeLoraConfig& m = out.config.moe_lora;
+    m.n_experts = mixture.integer("n_experts");
+    m.top_k = mixture.integer("top_k");
+    m.aux_loss_weight = mixture.number_or("aux_loss_weight", m.aux_loss_weight);
+    MOE_CHECK(m.n_experts >= 1 && m.n_experts <= 1024 && m.top_k >= 1 && m.top_k <= m.n_experts,
+              what, ": moe_lora has ", m.n_experts, " experts, of which a token takes ", m.top_k);
+    MOE_CHECK(m.aux_loss_weight >= 0 && m.aux_loss_weight <= 1e6, what,
+              ": moe_lora: aux_loss_weight is ", m.aux_loss_weight);
+  }
   for (const char* key : {"fan_in_fan_out", "lora_bias", "use_qalora"})
     MOE_CHECK(!c.boolean_or(key, false), what, ": ", key, " is not supported");
   for (const char* key : {"modules_to_save", "layer_replication", "trainable_token_indices"}) {
@@ -123,8 +136,12 @@ AdapterInfo read_adapter_info(const std::string& folder) {
 
 int load_adapter(TransformerLM& model, const std::string& folder) {
   AdapterTensors file(model, folder, read_adapter_info(folder));
+  const bool mixture = file.info().config.moe_lora.n_experts > 0;
+  MOE_CHECK(!mixture || (!model.config().has_moe && !model.mixture_sites().empty()), "[adapter] ",
+            folder, ": its LoRA experts are for a dense model; it was made for another one");
   std::vector<LoraChoice> chosen;
   std::vector<std::vector<StoredTarget>> stored;
+  size_t n_mixed = 0;
   for (const LoraSite& site : model.lora_sites()) {
     std::vector<StoredTarget> targets = file.of_site(site);
     if (targets.empty()) continue;
@@ -134,9 +151,11 @@ int load_adapter(TransformerLM& model, const std::string& folder) {
       choice.targets.push_back(target.name);
       choice.config.rank = std::max(choice.config.rank, target.rank);
       choice.config.share_experts = target.shared;
+      choice.mixture = target.mixture;
       if (target.shared != targets[0].shared)
         file.add_problem(str("some pairs of ", site.prefix, "experts are shared and some are not"));
     }
+    n_mixed += choice.mixture ? 1 : 0;
     choice.config.scaling = "alpha";
     choice.config.alpha = targets[0].scale;
     chosen.push_back(std::move(choice));
@@ -144,8 +163,18 @@ int load_adapter(TransformerLM& model, const std::string& folder) {
   }
   MOE_CHECK(!chosen.empty(), "[adapter] ", folder,
             ": none of its tensors belongs to a matrix of this model; it was made for another one");
-  file.check_all_used();
+  // Each dense network has two weights: gate with up, and down.
+  if (mixture && n_mixed != 2 * model.mixture_sites().size())
+    file.add_problem(str("LoRA experts for ", n_mixed, " of ", 2 * model.mixture_sites().size(),
+                         " weights of dense networks"));
   const int adapter = put_adapter(model, chosen, 0);
+  try {
+    file.read_routers(model, adapter);
+    file.check_all_used();
+  } catch (...) {
+    drop_adapter(model, adapter);
+    throw;
+  }
   for (size_t i = 0; i < chosen.size(); ++i)
     fill_part(chosen[i].site, chosen[i].site.parts->back(), stored[i]);
   return adapter;
@@ -163,7 +192,9 @@ void load_adapter_weights(const TransformerLM& model, int adapter, const std::st
                                         [&](const StoredTarget& t) { return t.name == name; });
         if (found == targets.end())
           file.add_problem("missing an adapter of " + site.path(name, -1));
-        else if (found->rank != part.rank || found->shared != part.shared)
+        else if (found->rank != part.rank || found->shared != part.shared ||
+                 found->mixture != part.mixture ||
+                 int64_t(found->b.size()) != part.b[0].value().n_matrices())
           file.add_problem(str(site.path(name, -1), " has rank ", found->rank,
                                found->shared ? " for all experts" : "", ", wanted ", part.rank,
                                part.shared ? " for all experts" : ""));
@@ -173,6 +204,7 @@ void load_adapter_weights(const TransformerLM& model, int adapter, const std::st
       fills.emplace_back([site, part, targets] { fill_part(site, part, targets); });
     }
   }
+  file.read_routers(model, adapter);
   file.check_all_used();
   for (const auto& fill : fills) fill();
 }
@@ -193,8 +225,9 @@ void write_adapter_files(const AddFile& add_file, const TransformerLM& model, in
     ranks[name] = 2 * config.rank;
     alphas[name] = alpha * (config.scaling == "rslora" ? std::sqrt(2.0) : 2.0);
   }
-  const JsonObject json{
-      {"peft_type", "LORA"},
+  const bool mixture = config.moe_lora.n_experts > 0;
+  JsonObject json{
+      {"peft_type", mixture ? kMixtureType : "LORA"},
       {"task_type", "CAUSAL_LM"},
       {"base_model_name_or_path", base},
       {"r", config.rank},
@@ -211,6 +244,10 @@ void write_adapter_files(const AddFile& add_file, const TransformerLM& model, in
       {"fan_in_fan_out", false},
       {"inference_mode", true},
       {"use_dora", config.use_dora}};
+  if (mixture)
+    json["moe_lora"] = JsonObject{{"n_experts", config.moe_lora.n_experts},
+                                  {"top_k", config.moe_lora.top_k},
+                                  {"aux_loss_weight", config.moe_lora.aux_loss_weight}};
   add_file(kConfig, [&](const ByteSink& sink) { sink(as_bytes(to_json_pretty(json))); });
   add_file("adapter_model.safetensors",
            [&](const ByteSink& sink) { write_safetensors(sink, file.tensors, file.metadata); });

@@ -260,6 +260,17 @@ std::vector<StoredTarget> AdapterTensors::of_stack(const LoraSite& site) {
 std::vector<StoredTarget> AdapterTensors::of_site(const LoraSite& site) {
   std::vector<StoredTarget> out;
   const int64_t E = site.n_experts();
+  if (const int64_t n = info_.config.moe_lora.n_experts;
+      n > 0 && find(names_of(mixture_path(site, 0, 0), ".lora_A.weight"))) {
+    for (size_t i = 0; i < site.names.size(); ++i) {
+      StoredTarget target{.name = i, .mixture = true, .a = {}, .b = {}};
+      for (int64_t e = 0; e < n; ++e)
+        if (!read_module(site, target, mixture_path(site, i, e)))
+          problems_.push_back("missing " + names_of(mixture_path(site, i, e), ".lora_A.weight")[0]);
+      out.push_back(std::move(target));
+    }
+    return out;
+  }
   for (size_t i = 0; i < site.names.size(); ++i) {
     StoredTarget target{.name = i, .shared = E > 0, .a = {}, .b = {}};
     if (!read_module(site, target, site.path(i, -1))) {
@@ -277,6 +288,15 @@ std::vector<StoredTarget> AdapterTensors::of_site(const LoraSite& site) {
     out.push_back(std::move(target));
   }
   return out.empty() ? of_stack(site) : out;
+}
+
+void AdapterTensors::read_routers(const TransformerLM& model, int adapter) {
+  for (const Parameter& p : adapter_parameters(model, adapter)) {
+    if (p.role != Role::router || p.name.find(".moe_lora.") == std::string::npos) continue;
+    for (const Piece& piece : p.pieces)
+      if (const Tensor values = take({kPrefix + piece.name}, piece_shape(p, piece)))
+        write_piece(p.var.value(), piece, values);
+  }
 }
 
 void AdapterTensors::check_all_used() {
@@ -346,7 +366,7 @@ AdapterFile adapter_file(const TransformerLM& model, int adapter, const LoraConf
   const std::vector<LoraSite> sites = model.lora_sites();
   const auto part_of = [&](const LoraSite& site) -> const LoraPart* {
     for (const LoraPart& part : *site.parts)
-      if (part.adapter == adapter) return &part;
+      if (part.adapter == adapter && !part.mixture) return &part;
     return nullptr;
   };
   std::map<std::string, std::pair<int64_t, std::vector<std::string>>> of_leaf;  // all, adapted
@@ -391,7 +411,7 @@ AdapterFile adapter_file(const TransformerLM& model, int adapter, const LoraConf
   }
   for (const Parameter& p : adapter_parameters(model, adapter))
     for (const Piece& piece : p.pieces) {
-      const size_t at = piece.name.find(".lora_");
+      const size_t at = std::min(piece.name.find(".lora_"), piece.name.rfind(".weight"));
       const std::string path = piece.name.substr(0, at);
       const size_t experts = path.find(".experts.");
       if (experts != std::string::npos && stacked.contains(path.substr(0, experts + 9))) continue;

@@ -4,6 +4,8 @@
 // parameters (target_parameters), which is how transformers 5 holds routed experts: one pair for
 // the stack of all experts, gate_proj and up_proj being the two halves of gate_up_proj.
 // lora_A [E * r, in] goes expert by expert, lora_B [out, r * E] has the expert fastest.
+// A mixture of LoRA experts (nn/moe/moe_lora.h) has names of our own, which PEFT does not know:
+// "mlp.moe_lora.experts.3.up_proj.lora_A.weight" and "mlp.moe_lora.gate.weight".
 #pragma once
 
 #include <map>
@@ -21,7 +23,7 @@ namespace moe {
 /// one): a [rank, in], b [rows, rank] (of an embedding a [V, rank], b [D, rank]), m [rows].
 struct StoredTarget {
   size_t name = 0;  // of the site
-  bool shared = false;
+  bool shared = false, mixture = false;
   int64_t rank = 0;
   double scale = 1;
   std::vector<Tensor> a, b, m = {};
@@ -34,6 +36,8 @@ class AdapterTensors {
   /// What the file holds for a site. Tensors of the wrong shape and missing halves of a pair become
   /// problems.
   std::vector<StoredTarget> of_site(const LoraSite& site);
+  /// Fills the routers of a mixture, which the model's adapter has already.
+  void read_routers(const TransformerLM& model, int adapter);
   /// Throws Error that names the first problems, and the tensors that belonged to no site.
   void check_all_used();
   void add_problem(const std::string& text) { problems_.push_back(text); }

@@ -36,10 +36,11 @@ struct FeedForward {
   bool is_adapted(const ForwardContext& ctx) const {
     return down.is_adapted(ctx) || (!linear && up.is_adapted(ctx));
   }
+  /// h of the up projections' output.
+  Var activated(const Var& up_RF) const;
   void visit(const Visitor& v) const;
 
  private:
-  Var activated(const Var& up_RF) const;
   ops::FeedForwardWeights weights() const;
 };
 

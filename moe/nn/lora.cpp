@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "moe/nn/lora.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fnmatch.h>
 #include <numeric>
 
 #include "moe/base/rng.h"
 #include "moe/nn/dora.h"
+#include "moe/nn/moe/moe_lora.h"
 #include "moe/nn/transformer_lm.h"
 #include "moe/ops/dropout.h"
 #include "moe/ops/elementwise.h"
@@ -61,6 +63,14 @@ Tensor draw_places(const Tensor& offsets_E1, const Tensor& token_R, int64_t n_ro
       places[size_t(r)] = ctx.token_index_T.data<int64_t>()[size_t(token)] * E + e;
     }
   return out;
+}
+
+/// x with the part's dropout.
+Var dropped(const LoraPart& part, const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
+            const std::string& name, const ForwardContext& ctx) {
+  if (!ctx.training || part.dropout == 0) return x_RI;
+  return ops::dropout(x_RI, part.dropout, ctx.rng.stream("dropout.lora." + name, ctx.layer),
+                      draw_places(offsets_E1, token_R, x_RI.size(0), ctx));
 }
 
 enum class Group { attention, ffn, experts, shared, router, embedding, head };
@@ -126,7 +136,7 @@ Var zeros(int64_t experts, int64_t rows, int64_t cols, DType dtype) {
 }
 
 LoraPart new_part(const LoraSite& site, std::vector<size_t> targets, const LoraConfig& config,
-                  int adapter, uint64_t seed) {
+                  int adapter, uint64_t seed, bool mixture) {
   const DType dtype = site.weight.dtype();
   const int64_t in = site.weight.shape()[-1], r = config.rank;
   LoraPart part{.adapter = adapter,
@@ -135,10 +145,11 @@ LoraPart new_part(const LoraSite& site, std::vector<size_t> targets, const LoraC
                 .dropout = site.embedding ? 0 : config.dropout,
                 .shared = config.share_experts && site.n_experts() > 0,
                 .embedding = site.embedding,
+                .mixture = mixture,
                 .targets = std::move(targets),
                 .a = {},
                 .b = {}};
-  const int64_t experts = part.shared ? 0 : site.n_experts();
+  const int64_t experts = mixture ? config.moe_lora.n_experts : part.shared ? 0 : site.n_experts();
   const Rng rng{.seed = seed, .step = 0};
   if (site.embedding) {
     part.a = zeros(0, site.sizes[0], r, dtype);
@@ -151,8 +162,9 @@ LoraPart new_part(const LoraSite& site, std::vector<size_t> targets, const LoraC
   part.a = zeros(experts, r * std::ssize(part.targets), in, dtype);
   const double bound = 1 / std::sqrt(double(in));
   fill(part.a.value(), [&](int64_t e, int64_t row, int64_t c) {
-    const RngStream draws =
-        rng.stream("lora:" + site.path(part.targets[size_t(row / r)], experts > 0 ? e : -1));
+    const size_t name = part.targets[size_t(row / r)];
+    const RngStream draws = rng.stream(
+        "lora:" + (mixture ? mixture_path(site, name, e) : site.path(name, experts > 0 ? e : -1)));
     return bound * (2 * draws.uniform(row % r, c) - 1);
   });
   for (const size_t t : part.targets) part.b.push_back(zeros(experts, site.sizes[t], r, dtype));
@@ -182,6 +194,11 @@ void add_lora_keys(ConfigTable& t, LoraConfig& c) {
             "one pair of matrices for all routed experts of a layer, not one each");
   t.boolean("lora.use_dora", c.use_dora,
             "DoRA: rows of W + s B A have a learned length of their own");
+  t.integer("lora.moe_lora.n_experts", c.moe_lora.n_experts, 0, 1024,
+            "mixture of LoRA experts: experts on each network of a dense model; 0: none");
+  t.integer("lora.moe_lora.top_k", c.moe_lora.top_k, 1, 1024, "LoRA experts that a token takes");
+  t.number("lora.moe_lora.aux_loss_weight", c.moe_lora.aux_loss_weight, 0, 1e6,
+           "weight of the balance loss of their router");
 }
 
 std::string LoraSite::path(size_t name, int64_t expert) const {
@@ -190,10 +207,14 @@ std::string LoraSite::path(size_t name, int64_t expert) const {
          names[name];
 }
 
+std::string mixture_path(const LoraSite& site, size_t name, int64_t expert) {
+  return str(site.prefix, "moe_lora.experts.", expert, ".", site.names[name]);
+}
+
 const LoraPart* active_part(const std::shared_ptr<LoraParts>& parts, const ForwardContext& ctx) {
   if (!parts || ctx.adapter < 0) return nullptr;
   for (const LoraPart& part : *parts)
-    if (part.adapter == ctx.adapter) return &part;
+    if (part.adapter == ctx.adapter && !part.mixture) return &part;
   return nullptr;
 }
 
@@ -204,8 +225,8 @@ namespace {
 Var spread_b(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes) {
   const Tensor& w = weight.value();
   const int64_t width = part.rank * std::ssize(part.targets), out = w.shape()[-2];
-  const bool stacked = w.shape().rank() == 3 && !part.shared;
-  const int64_t n = stacked ? w.size(0) : 1;
+  const bool stacked = part.a.shape().rank() == 3;
+  const int64_t n = part.a.value().n_matrices();
   const Tensor full =
       Tensor::zeros(stacked ? Shape{n, out, width} : Shape{out, width}, w.dtype(), w.layout());
   struct Block {
@@ -262,22 +283,23 @@ Var with_gain(const LoraPart& part, const Var& weight, const std::vector<int64_t
 
 }  // namespace
 
+Var lora_delta(const LoraPart& part, const Var& weight, const std::vector<int64_t>& sizes,
+               const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
+               const std::string& name, const ForwardContext& ctx) {
+  const Tensor pairs_E1 = part.shared ? Tensor() : offsets_E1;
+  const Var x = dropped(part, x_RI, offsets_E1, token_R, name, ctx);
+  return product(product(x, part.a, {}, pairs_E1), spread_b(part, weight, sizes), {}, pairs_E1);
+}
+
 Var adapted_linear(const LoraPart& part, const Var& weight, const Var& bias,
                    const std::vector<int64_t>& sizes, const Var& x_RI, const Tensor& offsets_E1,
                    const Tensor& token_R, const std::string& name, const ForwardContext& ctx) {
-  const bool drops = ctx.training && part.dropout > 0;
-  const Var x =
-      drops ? ops::dropout(x_RI, part.dropout, ctx.rng.stream("dropout.lora." + name, ctx.layer),
-                           draw_places(offsets_E1, token_R, x_RI.size(0), ctx))
-            : x_RI;
-  const Tensor pairs_E1 = part.shared ? Tensor() : offsets_E1;
-  const auto change = [&] {
-    return product(product(x, part.a, {}, pairs_E1), spread_b(part, weight, sizes), {}, pairs_E1);
-  };
-  if (part.m.empty()) return ops::add(product(x_RI, weight, bias, offsets_E1), change());
+  const Var delta = lora_delta(part, weight, sizes, x_RI, offsets_E1, token_R, name, ctx);
+  if (part.m.empty()) return ops::add(product(x_RI, weight, bias, offsets_E1), delta);
+  const Var x = dropped(part, x_RI, offsets_E1, token_R, name, ctx);
   const Var plain = product(x, weight, {}, offsets_E1);
-  Var y = with_gain(part, weight, sizes, ops::add(plain, change()), offsets_E1);
-  if (drops)
+  Var y = with_gain(part, weight, sizes, ops::add(plain, delta), offsets_E1);
+  if (!x.same_as(x_RI))
     y = ops::add(product(x_RI, weight, {}, offsets_E1), ops::add(y, ops::scale(plain, -1)));
   if (!bias) return y;
   const Tensor ones = Tensor::empty({x_RI.size(0), 1}, x_RI.dtype());
@@ -291,11 +313,29 @@ Var adapted_embedding(const LoraPart& part, const Var& table_VD, const Tensor& i
   return part.m.empty() ? x_TD : ops::scale_columns(x_TD, dora_gain(part, table_VD, {}));
 }
 
+namespace {
+
+/// Whether LoRA experts can be on the model.
+void check_mixture(const TransformerLM& model, const LoraConfig& config) {
+  const auto check = [](bool ok, const std::string& text) {
+    if (!ok) throw Error("[config] lora.moe_lora " + text, ExitCode::usage);
+  };
+  check(!model.config().has_moe,
+        "puts LoRA experts on the networks of a dense model, and this one has routed experts; "
+        "give those adapters with lora.targets=experts");
+  check(!model.mixture_sites().empty(), "needs networks of two layers, and the model has none");
+  check(!config.use_dora, "has no form with DoRA; set lora.use_dora=false");
+}
+
+}  // namespace
+
 int add_adapter(TransformerLM& model, const LoraConfig& config, uint64_t seed) {
   std::vector<std::string> targets;
   for (const std::string& t : split(config.targets, ','))
     if (!trim(t).empty()) targets.push_back(trim(t));
-  if (targets.empty()) throw Error("[config] lora.targets is empty", ExitCode::usage);
+  const bool mixture = config.moe_lora.n_experts > 0;
+  if (mixture) check_mixture(model, config);
+  if (targets.empty() && !mixture) throw Error("[config] lora.targets is empty", ExitCode::usage);
   std::vector<bool> used(targets.size(), false);
   std::vector<std::string> words = {"all-linear"};
   for (const auto& [word, group] : group_names()) words.push_back(word);
@@ -308,10 +348,22 @@ int add_adapter(TransformerLM& model, const LoraConfig& config, uint64_t seed) {
       for (size_t t = 0; t < targets.size(); ++t) {
         if (!answers(site, i, targets[t])) continue;
         used[t] = any = true;
+        if (mixture && group_of(site) == Group::ffn)
+          throw Error(str("[config] lora.targets: '", printable(targets[t], 60), "' names ",
+                          site.path(i, -1),
+                          ", which holds the experts of lora.moe_lora already; "
+                          "use attention, or a pattern without it"),
+                      ExitCode::usage);
       }
       if (any) hit.push_back(i);
     }
-    if (!hit.empty()) chosen.push_back({site, std::move(hit), config});
+    if (mixture && group_of(site) == Group::ffn) {
+      std::vector<size_t> all(site.names.size());
+      std::iota(all.begin(), all.end(), size_t{0});
+      chosen.push_back({site, std::move(all), config, true});
+    } else if (!hit.empty()) {
+      chosen.push_back({site, std::move(hit), config});
+    }
   }
   for (size_t t = 0; t < targets.size(); ++t)
     if (!used[t]) {
@@ -328,8 +380,25 @@ int add_adapter(TransformerLM& model, const LoraConfig& config, uint64_t seed) {
 
 int put_adapter(TransformerLM& model, const std::vector<LoraChoice>& chosen, uint64_t seed) {
   const int adapter = model.n_adapters();
+  const auto mixed =
+      std::find_if(chosen.begin(), chosen.end(), [](const LoraChoice& c) { return c.mixture; });
+  std::vector<MixtureRouter> routers;
+  if (mixed != chosen.end())
+    for (const MixtureSite& site : model.mixture_sites()) {
+      routers.push_back(
+          {adapter, make_mixture_router(mixed->config.moe_lora, site.d_model, site.dtype)});
+      const RngStream draws = Rng{.seed = seed, .step = 0}.stream("lora:" + site.prefix + "gate");
+      Visitor v;
+      v.parameter = [&](const Parameter& p) {  // as small as any weight at its beginning
+        fill(p.var.value(),
+             [&](int64_t, int64_t row, int64_t c) { return 0.02 * draws.normal(row, c); });
+      };
+      routers.back().router->visit(v);
+    }
   for (const LoraChoice& c : chosen)
-    c.site.parts->push_back(new_part(c.site, c.targets, c.config, adapter, seed));
+    c.site.parts->push_back(new_part(c.site, c.targets, c.config, adapter, seed, c.mixture));
+  for (size_t i = 0; i < routers.size(); ++i)
+    model.mixture_sites()[i].routers->push_back(routers[i]);
   model.set_adapters(adapter + 1);
   return adapter;
 }
@@ -337,6 +406,8 @@ int put_adapter(TransformerLM& model, const std::vector<LoraChoice>& chosen, uin
 void drop_adapter(TransformerLM& model, int adapter) {
   for (const LoraSite& site : model.lora_sites())
     std::erase_if(*site.parts, [&](const LoraPart& part) { return part.adapter == adapter; });
+  for (const MixtureSite& site : model.mixture_sites())
+    std::erase_if(*site.routers, [&](const MixtureRouter& r) { return r.adapter == adapter; });
   model.set_adapters(adapter);
 }
 
@@ -345,9 +416,10 @@ std::vector<Parameter> adapter_parameters(const TransformerLM& model, int adapte
   for (const LoraSite& site : model.lora_sites())
     for (const LoraPart& part : *site.parts) {
       if (part.adapter != adapter) continue;
-      const int64_t experts = part.shared ? 0 : site.n_experts(), n = std::max<int64_t>(1, experts);
+      const int64_t n = part.a.value().n_matrices();
       const auto path = [&](size_t name, int64_t e) {
-        return site.path(name, experts > 0 ? e : -1);
+        return part.mixture ? mixture_path(site, name, e)
+                            : site.path(name, part.a.shape().rank() == 3 ? e : -1);
       };
       const std::string a_end = site.embedding ? ".lora_embedding_A" : ".lora_A.weight",
                         b_end = site.embedding ? ".lora_embedding_B" : ".lora_B.weight";
@@ -380,6 +452,14 @@ std::vector<Parameter> adapter_parameters(const TransformerLM& model, int adapte
                .is_vector = true});
         out.push_back(m);
       }
+    }
+  for (const MixtureSite& site : model.mixture_sites())
+    for (const MixtureRouter& r : *site.routers) {
+      if (r.adapter != adapter) continue;
+      Visitor v;
+      v.prefix = site.prefix + "moe_lora.";
+      v.parameter = [&](const Parameter& p) { out.push_back(p); };
+      r.router->visit(v);
     }
   return out;
 }
@@ -414,6 +494,12 @@ void merge_adapter(TransformerLM& model, int adapter) {
   const std::vector<LoraSite> sites = model.lora_sites();
   for (const LoraSite& site : sites)
     for (const LoraPart& part : *site.parts)
+      MOE_CHECK(
+          part.adapter != adapter || !part.mixture,
+          "[lora] the adapter mixes LoRA experts, other ones for each token: that is no single "
+          "matrix and cannot be merged; keep it as an adapter");
+  for (const LoraSite& site : sites)
+    for (const LoraPart& part : *site.parts)
       MOE_CHECK(part.adapter != adapter || !model.config().tie_embeddings ||
                     (!site.embedding && site.role != Role::head),
                 "[lora] the model's embedding and head are one table, and the adapter changes one "
@@ -427,6 +513,7 @@ void merge_adapter(TransformerLM& model, int adapter) {
                      merged_rows(site, part, i, site.n_experts() > 0 ? e : -1));
     }
   for (const LoraSite& site : sites) site.parts->clear();
+  for (const MixtureSite& site : model.mixture_sites()) site.routers->clear();
   model.set_adapters(0);
 }
 

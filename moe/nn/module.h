@@ -43,6 +43,7 @@ struct Buffer {
 };
 
 struct LoraSite;
+struct MixtureSite;
 
 struct Visitor {
   std::function<void(const Parameter&)> parameter = [](const Parameter&) {};
@@ -50,9 +51,11 @@ struct Visitor {
   std::string prefix = {};
   /// Weights that a low-rank adapter can be put on (moe/nn/lora.h).
   std::function<void(const LoraSite&)> site = [](const LoraSite&) {};
+  /// Dense networks that LoRA experts can be put on (moe/nn/moe/moe_lora.h).
+  std::function<void(const MixtureSite&)> mixture = [](const MixtureSite&) {};
 
   Visitor at(const std::string& name) const {
-    return {parameter, buffer, prefix + name + ".", site};
+    return {parameter, buffer, prefix + name + ".", site, mixture};
   }
 };
 

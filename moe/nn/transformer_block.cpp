@@ -37,6 +37,8 @@ MoeOutput TransformerBlock::operator()(const Var& x_TD, const ForwardContext& ct
   MoeOutput out;
   if (moe_layer) {
     out = (*moe_layer)(ffn_norm(h_TD), ctx);
+  } else if (const Router* router = active_router(mixtures, ctx)) {
+    out = moe_lora(dense, *router, ffn_norm(h_TD), ctx);
   } else {
     out.y_TD = dense(ffn_norm(h_TD), ctx);
     out.aux_loss = zero_loss();
@@ -53,6 +55,11 @@ void TransformerBlock::visit(const Visitor& v) const {
     moe_layer->visit(v.at("mlp"));
   else
     dense.visit(v.at("mlp"));
+  if (!moe_layer && !dense.linear)
+    v.mixture({.prefix = v.prefix + "mlp.",
+               .d_model = dense.up.weight.shape()[-1],
+               .dtype = dense.up.weight.dtype(),
+               .routers = mixtures});
   if (attention_scale_D) {
     visit_vector(v, "attention_layer_scale", attention_scale_D, Role::scale);
     visit_vector(v, "mlp_layer_scale", ffn_scale_D, Role::scale);

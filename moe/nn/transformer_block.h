@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "moe/nn/attention.h"
-#include "moe/nn/moe/moe_layer.h"
+#include "moe/nn/moe/moe_lora.h"
 
 namespace moe {
 
@@ -15,13 +15,15 @@ struct TransformerBlock {
   double dropout = 0;
   Norm input_norm, ffn_norm;
   Attention attention;
-  FeedForward dense;  // or
+  FeedForward dense;  // with LoRA experts beside it while an adapter that has some is in use; or
+  std::shared_ptr<MixtureRouters> mixtures = std::make_shared<MixtureRouters>();
   std::unique_ptr<MoeLayer> moe_layer;
   Var attention_scale_D, ffn_scale_D;  // LayerScale; null without
 
   TransformerBlock(const ModelConfig& model, const LayerConfig& layer,
                    const SharedPositions& shared, DType dtype);
-  /// y_TD, and what the router returned; for a dense block aux_loss is 0 and router_logits is null.
+  /// y_TD, and what the router returned; for a dense block without LoRA experts aux_loss is 0
+  /// and router_logits is null.
   MoeOutput operator()(const Var& x_TD, const ForwardContext& ctx) const;
   void visit(const Visitor& v) const;
 };

@@ -78,6 +78,14 @@ std::vector<LoraSite> TransformerLM::lora_sites() const {
   return out;
 }
 
+std::vector<MixtureSite> TransformerLM::mixture_sites() const {
+  std::vector<MixtureSite> out;
+  Visitor v;
+  v.mixture = [&](const MixtureSite& site) { out.push_back(site); };
+  visit(v);
+  return out;
+}
+
 LmOutput TransformerLM::operator()(const ForwardContext& given, bool keep_residuals) const {
   const ForwardContext ctx = with_adapter(given);
   for (const int32_t p : ctx.positions_T.data<int32_t>())
@@ -111,7 +119,7 @@ LmOutput TransformerLM::operator()(const ForwardContext& given, bool keep_residu
     layer_ctx.layer = block.config.index;
     MoeOutput y = block(x_TD, layer_ctx);
     x_TD = y.y_TD;
-    if (!block.config.moe) continue;
+    if (!y.router_logits_TE) continue;  // a dense block without LoRA experts
     out.aux_loss = ops::add(out.aux_loss, y.aux_loss);
     layer_ctx.previous_router_logits_TE = y.router_logits_TE;
     out.moe_layers.push_back({.layer = block.config.index,

@@ -53,6 +53,7 @@ class TransformerLM {
   /// Low-rank adapters (moe/nn/lora.h): what they can be put on, how many there are, and the one in
   /// use, -1 for none.
   std::vector<LoraSite> lora_sites() const;
+  std::vector<MixtureSite> mixture_sites() const;
   int n_adapters() const { return n_adapters_; }
   void set_adapters(int n);
   int adapter() const { return adapter_; }

@@ -10,10 +10,11 @@
 
 namespace moe {
 
-std::vector<AdapterTarget> report_adapter(const RunConfig& given) {
+std::vector<TargetGradient> report_adapter(const RunConfig& given) {
   RunConfig config = given;
   if (!config.has_adapter())
-    throw Error("[lora] the configuration has no lora.targets", ExitCode::usage);
+    throw Error("[lora] the configuration has neither lora.targets nor lora.moe_lora",
+                ExitCode::usage);
   const RunData data = open_run_data(config, "");
   if (config.model.vocab_size == 0) config.model.vocab_size = data.data.vocab_size;
   TransformerLM model(config.model);
@@ -23,28 +24,15 @@ std::vector<AdapterTarget> report_adapter(const RunConfig& given) {
   Trainer trainer(config, data.data, model);
   trainer.fix_learning_rate(0);
   trainer.step();
-  std::vector<AdapterTarget> out;
-  std::vector<double> squares;
-  for (const Parameter& p : trainer.parameters())
-    for (const Piece& piece : p.pieces) {
-      const std::string name = piece.name.substr(0, piece.name.find(".lora_"));
-      size_t i = 0;
-      while (i < out.size() && out[i].name != name) ++i;
-      if (i == out.size()) {
-        out.push_back({.name = name});
-        squares.push_back(0);
-      }
-      const bool is_a = piece.name.find(".lora_A") != std::string::npos;
-      if (is_a) out[i].rank = piece.rows;
-      if (piece.name.find(".lora_embedding_A") != std::string::npos)
-        out[i].rank = p.var.shape()[-1];
-      out[i].parameters += piece_shape(p, piece).numel();
-      const Tensor gradient = read_piece(p.var.grad(), piece);
-      with_elements(gradient, [&](auto values) {
-        for (const auto x : values) squares[i] += double(x) * double(x);
+  std::vector<TargetGradient> out;
+  for (AdapterTarget& target : adapter_targets(model, model.adapter())) {
+    double squares = 0;
+    for (const auto& [parameter, piece] : target.pieces)
+      with_elements(read_piece(parameter.var.grad(), piece), [&](auto values) {
+        for (const auto x : values) squares += double(x) * double(x);
       });
-    }
-  for (size_t i = 0; i < out.size(); ++i) out[i].grad_norm = std::sqrt(squares[i]);
+    out.push_back({std::move(target), std::sqrt(squares)});
+  }
   return out;
 }
 

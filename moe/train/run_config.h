@@ -41,7 +41,7 @@ struct RunConfig {
   LoraConfig lora;
   OptimConfig optim;
   TrainConfig train;
-  bool has_adapter() const { return !lora.targets.empty(); }
+  bool has_adapter() const { return lora.is_on(); }
 };
 
 /// Binds every key of a run; `config` must outlive the table.

@@ -121,11 +121,17 @@ std::vector<Case> cases() {
           {"dora experts share",
            {.targets = "experts", .rank = 3, .share_experts = true, .use_dora = true}},
           {"dora all",
-           {.targets = "all-linear,router,embedding,head", .scaling = "rslora", .use_dora = true}}};
+           {.targets = "all-linear,router,embedding,head", .scaling = "rslora", .use_dora = true}},
+          {"mixture",
+           {.targets = "attention",
+            .rank = 3,
+            .moe_lora = {.n_experts = 4, .top_k = 2, .aux_loss_weight = 0}}},
+          {"mixture alone",
+           {.rank = 1, .moe_lora = {.n_experts = 2, .top_k = 1, .aux_loss_weight = 0}}}};
 }
 
 ModelConfig model_for(const Case& c, DType dtype) {
-  ModelConfig config = small_moe();
+  ModelConfig config = c.config.moe_lora.n_experts > 0 ? small_dense() : small_moe();
   config.tie_embeddings = false;
   if (std::string(c.name) == "shared expert" || std::string(c.name) == "all" ||
       std::string(c.name) == "dora all") {
@@ -159,6 +165,12 @@ TEST(Lora, TheMergedModelComputesWhatTheAdapterDoes) {
     model.use_adapter(adapter);
     const Tensor beside = logits_of(model, kIds);
     EXPECT_GT(max_difference(plain, beside), 1e-3) << c.name;
+    if (c.config.moe_lora.n_experts > 0) {
+      EXPECT_NE(error_of([&] { merge_adapter(model, adapter); }).find("cannot be merged"),
+                std::string::npos);
+      EXPECT_TRUE(same_bits(beside, logits_of(model, kIds))) << c.name;
+      continue;
+    }
     merge_adapter(model, adapter);
     EXPECT_EQ(model.n_adapters(), 0);
     EXPECT_LT(max_difference(beside, logits_of(model, kIds)), 1e-10) << c.name;

@@ -713,23 +713,27 @@ class AdapterRuns : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(AdapterRuns, LeaveTheModelAloneGoOnBitForBitAndAreReadAsModels) {
   const TempFolder folder;
-  RunConfig base = chat_config(folder, {"run_dir=" + (folder / "base")});
+  const bool mixture = std::string(GetParam()).find("moe_lora") != std::string::npos;
+  std::vector<std::string> base_keys = {"run_dir=" + (folder / "base")};
+  if (mixture) base_keys.emplace_back("model.moe=null");
+  RunConfig base = chat_config(folder, base_keys);
   run_training(base, quiet());
   const auto adapter = [&](const std::string& name, const std::vector<std::string>& more) {
-    std::vector<std::string> keys = {"stage=sft",
-                                     "data.path=" + (folder / "chats.jsonl"),
-                                     "model.init_from=" + (folder / "base"),
-                                     "run_dir=" + (folder / name),
-                                     "lora.targets=attention,experts",
-                                     "lora.rank=2",
-                                     GetParam(),
-                                     "lora.dropout=0.1",
-                                     "optim.lr=0.01",
-                                     "optim.warmup_steps=0",
-                                     "train.steps=4",
-                                     "train.batch_size=2",
-                                     "train.threads=1",
-                                     "train.eval_every=2"};
+    std::vector<std::string> keys = {
+        "stage=sft",
+        "data.path=" + (folder / "chats.jsonl"),
+        "model.init_from=" + (folder / "base"),
+        "run_dir=" + (folder / name),
+        mixture ? "lora.targets=attention" : "lora.targets=attention,experts",
+        "lora.rank=2",
+        GetParam(),
+        "lora.dropout=0.1",
+        "optim.lr=0.01",
+        "optim.warmup_steps=0",
+        "train.steps=4",
+        "train.batch_size=2",
+        "train.threads=1",
+        "train.eval_every=2"};
     keys.insert(keys.end(), more.begin(), more.end());
     return read_run_config({.file = "", .overrides = keys});
   };
@@ -763,8 +767,11 @@ TEST_P(AdapterRuns, LeaveTheModelAloneGoOnBitForBitAndAreReadAsModels) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, AdapterRuns,
-                         ::testing::Values("lora.use_dora=false", "lora.use_dora=true"),
-                         [](const auto& info) { return info.index == 0 ? "lora" : "dora"; });
+                         ::testing::Values("lora.use_dora=false", "lora.use_dora=true",
+                                           "lora.moe_lora.n_experts=3"),
+                         [](const auto& info) {
+                           return info.index == 0 ? "lora" : info.index == 1 ? "dora" : "moe_lora";
+                         });
 
 TEST(AdapterRun, TheReportNamesEveryTargetAndItsGradient) {
   const TempFolder folder;
@@ -774,13 +781,13 @@ TEST(AdapterRun, TheReportNamesEveryTargetAndItsGradient) {
                        .overrides = {"stage=sft", "data.path=" + (folder / "chats.jsonl"),
                                      "train.batch_size=4", "model.init_from=" + (folder / "base"),
                                      "lora.targets=attention,experts,router", "lora.rank=2"}});
-  const std::vector<AdapterTarget> targets = report_adapter(config);
+  const std::vector<TargetGradient> targets = report_adapter(config);
   EXPECT_EQ(targets.size(), 4u + 4 * 3 + 1);
-  for (const AdapterTarget& t : targets) {
-    EXPECT_EQ(t.rank, 2) << t.name;
-    EXPECT_GT(t.grad_norm, 0) << t.name;
+  for (const TargetGradient& t : targets) {
+    EXPECT_EQ(t.target.rank, 2) << t.target.name;
+    EXPECT_GT(t.grad_norm, 0) << t.target.name;
   }
-  EXPECT_EQ(targets[0].parameters, 2 * (16 + 16));
+  EXPECT_EQ(targets[0].target.parameters, 2 * (16 + 16));
 }
 
 // ---- guards -------------------------------------------------------------------------------------
