@@ -35,8 +35,8 @@ std::vector<std::pair<std::string, double>> alphas_of(const JsonReader& c) {
   const JsonReader each(patterns.get_object(), c.what() + ": alpha_pattern");
   for (const auto& [pattern, value] : patterns.get_object()) {
     const double alpha = each.number(pattern);
-    MOE_CHECK(std::isfinite(alpha), c.what(), ": alpha_pattern: '", printable(pattern, 60),
-              "' is no number");
+    MOE_CHECK(std::isfinite(alpha) && alpha != 0, c.what(), ": alpha_pattern: '",
+              printable(pattern, 60), "' is ", alpha, "; that adapter would change nothing");
     out.emplace_back(pattern, alpha);
   }
   return out;
@@ -125,7 +125,8 @@ AdapterInfo read_adapter_info(const std::string& folder) {
   out.config.alpha = c.number_or("lora_alpha", 8);
   MOE_CHECK(out.config.rank >= 1 && out.config.rank <= 65536, what, ": r is ", out.config.rank,
             "; it must lie between 1 and 65536");
-  MOE_CHECK(std::isfinite(out.config.alpha), what, ": lora_alpha is no number");
+  MOE_CHECK(std::isfinite(out.config.alpha) && out.config.alpha != 0, what, ": lora_alpha is ",
+            out.config.alpha, "; the adapter would change nothing");
   if (c.boolean_or("use_rslora", false)) out.config.scaling = "rslora";
   out.config.use_dora = c.boolean_or("use_dora", false);
   out.config.dropout = c.number_or("lora_dropout", 0);

@@ -333,6 +333,10 @@ int add_adapter(TransformerLM& model, const LoraConfig& config, uint64_t seed) {
   std::vector<std::string> targets;
   for (const std::string& t : split(config.targets, ','))
     if (!trim(t).empty()) targets.push_back(trim(t));
+  if (!(config.alpha > 0))
+    throw Error(str("[config] lora.alpha is ", config.alpha,
+                    ", so that the adapter would change nothing; give it a value above 0"),
+                ExitCode::usage);
   const bool mixture = config.moe_lora.n_experts > 0;
   if (mixture) check_mixture(model, config);
   if (targets.empty() && !mixture) throw Error("[config] lora.targets is empty", ExitCode::usage);

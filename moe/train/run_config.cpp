@@ -158,8 +158,7 @@ RunConfig read_run_config(const ConfigSource& source) {
         "what it holds)");
   check(!config.has_adapter() || !config.model.init_from.empty(),
         "lora.targets and lora.moe_lora train an adapter of a model; name it with model.init_from");
-  check(config.lora.moe_lora.n_experts > 0 || (!table.was_set("lora.moe_lora.top_k") &&
-                                               !table.was_set("lora.moe_lora.aux_loss_weight")),
+  check(config.lora.moe_lora.n_experts > 0 || config.lora.moe_lora == MoeLoraConfig(),
         "lora.moe_lora needs n_experts; set lora.moe_lora.n_experts");
   check(config.train.early_stop == 0 || config.train.eval_every > 0,
         "train.early_stop needs evaluations; set train.eval_every");

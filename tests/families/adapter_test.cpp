@@ -389,6 +389,8 @@ TEST(Lora, WhatDoesNotFitIsRefused) {
   EXPECT_NE(refused({.targets = "q_prj"}).find("Did you mean q_proj?"), std::string::npos);
   EXPECT_NE(refused({.targets = "*.experts.3.*"}).find("names 1 of the 5 experts"),
             std::string::npos);
+  EXPECT_NE(refused({.targets = "attention", .alpha = 0}).find("lora.alpha is 0"),
+            std::string::npos);
   EXPECT_EQ(model.n_adapters(), 0);
   add_adapter(model, {.targets = "embedding"}, 1);
   EXPECT_NE(error_of([&] { merge_adapter(model, 0); }).find("cannot be merged"), std::string::npos);
@@ -400,6 +402,11 @@ TEST(Lora, WhatDoesNotFitIsRefused) {
   EXPECT_NE(info(R"({"peft_type": "IA3", "r": 4})").find("only LORA"), std::string::npos);
   EXPECT_NE(info(R"({"r": 0})").find("r is 0"), std::string::npos);
   EXPECT_NE(info(R"({"r": 4, "alpha_pattern": {"q_proj": "3"}})").find("alpha_pattern"),
+            std::string::npos);
+  EXPECT_NE(info(R"({"r": 4, "lora_alpha": 0})").find("lora_alpha is 0"), std::string::npos);
+  EXPECT_NE(info(R"({"r": 4, "peft_type": "MOE_LORA"})").find("n_experts"), std::string::npos);
+  EXPECT_NE(info(R"({"r": 4, "peft_type": "MOE_LORA", "moe_lora": {"n_experts": 2, "top_k": 3}})")
+                .find("takes 3"),
             std::string::npos);
   EXPECT_NE(info(R"({"r": 4, "target_parameters": "all"})").find("target_parameters"),
             std::string::npos);
