@@ -58,6 +58,32 @@ refused 2 "no adapter is called" "$moe" chat sft --adapter lora --use other --au
 "$moe" train run_dir=other train.steps=1 model.d_model=48 model.n_layers=1 data.seq_len=32 2>/dev/null
 refused 1 "made for another" "$moe" chat other --adapter lora --auto prompts.txt
 
+# A dense model: DoRA, and LoRA experts with a router, which no matrix can hold; each by its name.
+expect_exit 0 "$moe" train stage=sft data.path=chats.jsonl data.tokenizer=tok run_dir=dense model.moe=null train.steps=20 model.d_model=32 \
+  model.n_layers=1 model.n_heads=2 model.n_kv_heads=2 model.head_dim=16 model.d_ff=32 model.max_seq_len=256 data.seq_len=256 train.batch_size=4
+tune=(stage=sft data.path=chats.jsonl model.init_from=dense lora.targets=attention lora.rank=2 train.steps=3 data.seq_len=256)
+expect_exit 0 "$moe" train "${tune[@]}" run_dir=dora lora.use_dora=true
+expect_exit 0 "$moe" train "${tune[@]}" run_dir=mixture lora.moe_lora.n_experts=3
+grep -q '"experts": \[\[' mixture/metrics.jsonl || fail "the log shows no loads of the LoRA experts"
+expect_exit 0 "$moe" lora inspect mixture
+expect_in out "mlp.moe_lora.experts.2.down_proj"
+expect_exit 0 "$moe" lora inspect "${tune[@]}" lora.moe_lora.n_experts=3 train.batch_size=4
+expect_in out "mlp.moe_lora.gate"
+for use in d m; do
+  expect_exit 0 "$moe" chat dense --adapter d=dora --adapter m=mixture --use $use --auto prompts.txt --temp 0 -n 8 --json
+  cp out $use.json
+done
+expect_exit 0 "$moe" chat mixture --auto prompts.txt --temp 0 -n 8 --json
+cmp out m.json || fail "the mixture beside another adapter answers otherwise than by itself"
+expect_exit 0 "$moe" merge dense --adapter dora --out merged-dora
+refused 1 "cannot be merged" "$moe" merge dense --adapter mixture --out merged-mixture
+[ ! -e merged-mixture ] || fail "a refused merge left something"
+refused 1 "for a dense model" "$moe" chat sft --adapter mixture --auto prompts.txt
+refused 2 "routed experts" "$moe" train stage=sft data.path=chats.jsonl model.init_from=sft lora.moe_lora.n_experts=2 run_dir=bad
+refused 2 "top_k is 4" "$moe" train "${tune[@]}" lora.moe_lora.n_experts=3 lora.moe_lora.top_k=4 run_dir=bad
+refused 2 "lora.alpha is 0" "$moe" train "${tune[@]}" lora.alpha=0 run_dir=bad
+[ ! -e bad ] || fail "a refused run left something"
+
 # A pipeline that is stopped goes on; done stages are not done again.
 cat >road.yaml <<'YAML'
 run_dir: road

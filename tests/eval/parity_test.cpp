@@ -38,6 +38,31 @@ ParityReport parity_of(const ModelConfig& config) {
 TEST(Parity, DenseModelOfOddSizes) { EXPECT_EQ(parity_of(tiny(false)).first_difference, ""); }
 TEST(Parity, MixtureOfExperts) { EXPECT_EQ(parity_of(tiny(true)).first_difference, ""); }
 
+TEST(Parity, Adapters) {
+  const LoraConfig everywhere = {.targets = "all-linear,embedding,head", .rank = 3};
+  LoraConfig dora = everywhere, mixture = {.targets = "attention", .rank = 3};
+  dora.use_dora = true;
+  mixture.moe_lora = {.n_experts = 3, .top_k = 2};
+  for (const LoraConfig& config : {everywhere, dora, mixture}) {
+    TransformerLM model(tiny(config.moe_lora.n_experts == 0));
+    initialize(model, 3);
+    const int adapter = add_adapter(model, config, 4);
+    const RngStream draws(5, 0, "adapter");
+    int64_t n = 0;
+    for (const Parameter& p : adapter_parameters(model, adapter)) {
+      ++n;
+      for (const Piece& piece : p.pieces) {
+        const Tensor values = read_piece(p.var.value(), piece);
+        for (int64_t i = 0; i < values.numel(); ++i)
+          values.data<float>()[size_t(i)] += float(0.3 * draws.normal(i, n));
+        write_piece(p.var.value(), piece, values);
+      }
+    }
+    model.use_adapter(adapter);
+    EXPECT_EQ(check_parity(model, all_f32_tables(), 1).first_difference, "");
+  }
+}
+
 TEST(Parity, EveryOtherBlockOption) {
   ModelConfig c = tiny(true);
   c.norm = "layer_norm";
