@@ -52,7 +52,7 @@ void print_tensors_json(const SafetensorsFolder& files) {
 struct MemoryOptions {
   int64_t batch = 0,
           seq_len = 0;  // 0: the configuration's, or 16 and the smaller of 256 and the context
-  std::string optimizer;
+  std::string optimizer, compute_dtype, recompute;
 };
 
 // What a training step of a configuration file or of a model folder will take.
@@ -68,18 +68,23 @@ int inspect_memory(const std::string& what, const MemoryOptions& o, bool json) {
   if (o.batch > 0) config.train.batch_size = o.batch;
   if (o.seq_len > 0) config.data.seq_len = o.seq_len;
   if (!o.optimizer.empty()) config.optim.name = o.optimizer;
+  if (!o.compute_dtype.empty()) config.train.compute_dtype = o.compute_dtype;
+  if (!o.recompute.empty()) config.train.recompute = o.recompute;
   if (config.data.seq_len > config.model.max_seq_len)
     throw Error(str("--seq-len ", config.data.seq_len, " is beyond the model's max_seq_len ",
                     config.model.max_seq_len),
                 ExitCode::usage);
-  const std::vector<MemoryPart> parts = training_memory(
-      config.model, config.train.batch_size, config.data.seq_len, optimizer_slots(config.optim));
+  const std::vector<MemoryPart> parts =
+      training_memory(config.model, config.train.batch_size, config.data.seq_len,
+                      optimizer_slots(config.optim), config.train.mode());
   if (json) {
     JsonObject bytes;
     for (const MemoryPart& part : parts) bytes[part.name] = int64_t(part.bytes);
     print_json({{"batch", config.train.batch_size},
                 {"seq_len", config.data.seq_len},
                 {"optimizer", config.optim.name},
+                {"compute_dtype", config.train.compute_dtype},
+                {"recompute", config.train.recompute},
                 {"bytes", bytes},
                 {"total_bytes", int64_t(total_bytes(parts))}});
     return 0;
@@ -115,6 +120,10 @@ RunCommand add_inspect(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   app.add_option("--optimizer", o->step.optimizer, "--memory: adamw, sgd or muon")
       ->check(CLI::IsMember({"adamw", "sgd", "muon"}));
+  app.add_option("--compute-dtype", o->step.compute_dtype, "--memory: f32, bf16 or f16")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  app.add_option("--recompute", o->step.recompute, "--memory: none, ffn or block")
+      ->check(CLI::IsMember({"none", "ffn", "block"}));
   return [o] {
     if (o->memory) return inspect_memory(o->folder, o->step, o->json);
     const std::string path = resolve_model_folder(o->folder);

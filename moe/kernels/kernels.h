@@ -7,7 +7,8 @@
 // kernels accumulate (+=) and go on from the value in memory; those with an `accumulate` argument
 // start from +0 when it is false, and the memory may then hold anything. A kernel allocates no
 // tensor storage (small per-thread scratch is kept between calls) and splits outputs, never a sum,
-// over the thread team. All MatViews and PanelViews of a call have the table's dtype.
+// over the thread team. All MatViews and PanelViews of a call have the table's dtype, but for
+// those that narrow writes and widen reads.
 #pragma once
 
 #include <cstdint>
@@ -194,9 +195,14 @@ struct Kernels {
   void (*add)(MatView y, MatView a, MatView b);
   void (*multiply)(MatView y, MatView a, MatView b);
   void (*scale)(MatView y, MatView a, double factor);
-  void (*accumulate)(MatView y, MatView a);                           // y = y + a
-  void (*multiply_accumulate)(MatView y, MatView a, MatView b);       // y = fma(a, b, y)
-  void (*scale_accumulate)(MatView y, MatView a, double factor);      // y = fma(a, factor, y)
+  void (*accumulate)(MatView y, MatView a);                       // y = y + a
+  void (*multiply_accumulate)(MatView y, MatView a, MatView b);   // y = fma(a, b, y)
+  void (*scale_accumulate)(MatView y, MatView a, double factor);  // y = fma(a, factor, y)
+  // Two bytes a number: y16 and x16 are bf16 or f16, rounded to nearest even; round_to writes the
+  // rounded numbers in the table's own type and may work in place.
+  void (*narrow)(MatView y16, MatView x);
+  void (*widen)(MatView y, MatView x16);
+  void (*round_to)(MatView y, MatView x, DType type);
   void (*scale_columns_fwd)(MatView y, MatView x, MatView gamma_1D);  // y = x * gamma
   void (*scale_columns_bwd)(MatView dx, MatView dgamma_1D, MatView dy, MatView x, MatView gamma_1D);
   void (*scale_rows_fwd)(MatView y, MatView x, MatView w_T1);  // y[t] = w[t] * x[t]

@@ -90,8 +90,9 @@ namespace {
 // request of its size, so memory is the sum over sizes of the most blocks that are in use at once.
 class Buffers {
  public:
-  void add(double rows, double cols, int64_t count = 1) {
-    if (rows * cols > 0) blocks_[storage_bytes(int64_t(std::min(rows * cols * 4, 4e18)))] += count;
+  void add(double rows, double cols, int64_t count = 1, double number_bytes = 4) {
+    if (rows * cols > 0)
+      blocks_[storage_bytes(int64_t(std::min(rows * cols * number_bytes, 4e18)))] += count;
   }
   void add(const Buffers& b) {
     for (const auto& [size, count] : b.blocks_) blocks_[size] += count;
@@ -111,26 +112,46 @@ class Buffers {
 
 struct LayerBuffers {
   Buffers attention, feed_forward, stream;  // kept for backward
+  Buffers again;                            // what backward must compute again and then holds
   Buffers forward, backward;                // beside them while the layer runs
   Buffers gradients;                        // of its weights
 };
 
-LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, double seq_len) {
+LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, double seq_len,
+                           StepMode mode) {
+  const bool narrow = mode.compute_dtype != DType::f32;
+  const double number = narrow ? 2 : 4;  // bytes, of what products keep
   const double T = sequences * seq_len, D = double(c.d_model), H = double(c.n_heads),
                G = double(c.n_kv_heads), A = double(c.head_dim), qkv = (H + 2 * G) * A;
   const auto up16 = [](double n) { return std::ceil(n / 16) * 16; };
   const double statistics = c.norm == "layer_norm" ? 2 : 1;
   LayerBuffers b;
-  // The stream that enters the block and the one between its halves, each with its norm.
-  b.stream.add(T, D, 4);
-  b.stream.add(T, 1, int64_t(2 * statistics));
-  if (c.layer_scale > 0) b.stream.add(T, D, 2);
-  if (c.dropout > 0) b.stream.add(T, D, 2);  // the masks
-  b.attention.add(T, qkv, c.qk_norm == "false" ? 1 : 2);
-  b.attention.add(1, sequences * std::ceil(seq_len / 64) * 64 * G * (A + up16(A)));
-  b.attention.add(T, H * A);
+  // The stream that enters the block and the one between its halves, each with its norm. A router
+  // reads what its experts read, but never rounded.
+  Buffers ffn_norm;
+  b.stream.add(T, D, 2);
+  b.stream.add(T, D, 1, number);
+  b.stream.add(T, 1, int64_t(statistics));
+  ffn_norm.add(T, D, 1, number);
+  ffn_norm.add(T, 1, int64_t(statistics));
+  if (narrow && moe) ffn_norm.add(T, D);
+  if (c.layer_scale > 0) b.stream.add(T, D), ffn_norm.add(T, D);
+  if (c.dropout > 0) b.stream.add(T, D), ffn_norm.add(T, D);  // the masks
+  Buffers blocks;
+  blocks.add(1, sequences * std::ceil(seq_len / 64) * 64 * G * (A + up16(A)));
+  b.attention.add(T, qkv, 1, number);
+  if (c.qk_norm != "false") b.attention.add(T, qkv);
+  if (!narrow) b.attention.add(blocks);
+  b.attention.add(T, H * A, narrow ? 2 : 1, number);  // rounded, o_proj keeps its own copy
   b.attention.add(T, H, 2);
   if (c.qk_norm != "false") b.attention.add(T, c.qk_norm == "per_row" ? 2 : H + G);
+  if (narrow) {
+    Buffers wide = blocks;  // made for the call
+    wide.add(T, qkv, 2);
+    wide.add(T, H * A);
+    b.forward.add(wide);
+    b.backward.take_maximum(wide);
+  }
   b.forward.add(T, D);
   b.backward.add(T, D, 2);
   b.gradients.add(up16(qkv), D);
@@ -148,16 +169,43 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
     }
     const double F = double(shape.d_ff), wide = shape.is_gated() ? 2 : 1;
     const double hidden = double(ops::padded_columns(int64_t(F)));
-    b.feed_forward.add(rows, double(ops::padded_columns(int64_t(up16(F) * wide))));
+    const double up = double(ops::padded_columns(int64_t(up16(F) * wide)));
+    b.feed_forward.add(rows, up, 1, number);
     b.forward.add(rows, hidden);
     b.backward.add(rows, hidden);
+    if (narrow) {  // one rounded weight at a time, the rows in full, the gradients rounded
+      Buffers full;
+      full.add(rows, up);
+      full.add(T, D, 2);
+      full.add(E * up16(F) * wide, D);
+      b.forward.take_maximum(full);
+      b.backward.add(full);
+    }
     b.gradients.add(E * up16(F) * wide, D);
     b.gradients.add(E * up16(D), F);
+  };
+  // At the end: what recomputation leaves out.
+  const auto kept = [&] {
+    if (mode.recompute == Recompute::none) {
+      b.stream.add(ffn_norm);
+      return b;
+    }
+    b.again = ffn_norm;
+    b.again.add(b.feed_forward);
+    b.feed_forward = {};
+    if (mode.recompute == Recompute::block) {
+      b.again.add(b.attention);
+      b.again.add(b.stream);
+      b.attention = b.stream = {};
+      b.stream.add(T, D);
+    }
+    b.backward.take_maximum(b.forward);
+    return b;
   };
   if (!moe) {
     network(T, dense_shape(c), 1);
     b.forward.add(T, D);
-    return b;
+    return kept();
   }
   const MoeConfig& m = c.moe;
   const double R = T * double(std::min(experts_per_token(m), m.n_experts)), E = double(m.n_experts);
@@ -174,19 +222,19 @@ LayerBuffers layer_buffers(const ModelConfig& c, bool moe, double sequences, dou
     b.gradients.add(up16(double(out)), double(in));
   if (m.n_shared_experts > 0) network(T, shared_expert_shape(c), 1);
   if (m.shared_gate) b.feed_forward.add(T, D);
-  return b;
+  return kept();
 }
 
 }  // namespace
 
 std::vector<MemoryPart> training_memory(const ModelConfig& c, int64_t sequences, int64_t seq_len,
-                                        int optimizer_slots) {
+                                        int optimizer_slots, StepMode mode) {
   const double T = double(sequences) * double(seq_len), D = double(c.d_model),
                V = double(c.vocab_size), V16 = std::ceil(V / 16) * 16,
                parameters = count_parameters(c).stored * 4;
   std::vector<LayerBuffers> layers;
   for (const LayerConfig& layer : resolve_layers(c))
-    layers.push_back(layer_buffers(c, layer.moe, double(sequences), double(seq_len)));
+    layers.push_back(layer_buffers(c, layer.moe, double(sequences), double(seq_len), mode));
   Buffers head, gradients;
   head.add(T, D, 2);  // the last stream and its norm
   head.add(T, V);
@@ -203,6 +251,7 @@ std::vector<MemoryPart> training_memory(const ModelConfig& c, int64_t sequences,
       now.add(*part);
       kept.add(*part);
     }
+    now.add(b.again);
     now.add(b.forward);
     most.take_maximum(now);
     attention.add(b.attention);
@@ -221,9 +270,11 @@ std::vector<MemoryPart> training_memory(const ModelConfig& c, int64_t sequences,
     for (size_t l = 0; l + done < layers.size(); ++l)
       for (const Buffers* part : {&layers[l].attention, &layers[l].feed_forward, &layers[l].stream})
         now.add(*part);
-    now.add(b.backward);
+    Buffers own = b.backward;
+    own.add(b.again);
+    now.add(own);
     most.take_maximum(now);
-    widest = std::max(widest, b.backward.bytes());
+    widest = std::max(widest, own.bytes());
   }
   constexpr double kProgram = 24e6;  // code, libraries and the small change of a step
   const double separate = gradients.bytes() + attention.bytes() + feed_forward.bytes() +

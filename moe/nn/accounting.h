@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "moe/autograd/recompute.h"
 #include "moe/nn/model_config.h"
 
 namespace moe {
@@ -24,16 +25,22 @@ ParameterCount count_parameters(const ModelConfig& config);
 /// without weights (longcat, moe_pp), their share of it when every output is as likely.
 double expert_picks(const MoeConfig& config);
 
+/// How a training step computes.
+struct StepMode {
+  DType compute_dtype = DType::f32;
+  Recompute recompute = Recompute::none;
+};
+
 struct MemoryPart {
   std::string name;
   double bytes = 0;
 };
-/// Peak memory of a training step in float32 on `sequences` windows of seq_len tokens: weights,
+/// Peak memory of a training step on `sequences` windows of seq_len tokens: weights,
 /// gradients, optimizer_slots numbers a parameter of state, what forward keeps for backward, what
 /// backward adds at its widest point (the last layer), and the program itself. Experts are taken as
 /// evenly loaded and dropless.
 std::vector<MemoryPart> training_memory(const ModelConfig& config, int64_t sequences,
-                                        int64_t seq_len, int optimizer_slots);
+                                        int64_t seq_len, int optimizer_slots, StepMode mode = {});
 double total_bytes(const std::vector<MemoryPart>& parts);
 
 }  // namespace moe

@@ -74,7 +74,8 @@ Var Attention::operator()(const Var& x_TD, const ForwardContext& ctx) const {
                           .shaw_k_CA = shaw_k_CA,
                           .shaw_v_CA = shaw_v_CA,
                           .alibi_slopes_H = alibi_slopes_H,
-                          .t5_bucket_of_distance = t5_bucket_of_distance};
+                          .t5_bucket_of_distance = t5_bucket_of_distance,
+                          .precision = {.type = ctx.compute_dtype}};
   const std::span<const int32_t> starts = ctx.sequence_starts_B1.data<int32_t>();
   for (size_t b = 0; b + 1 < starts.size(); ++b) {
     const int64_t row = starts[b], n = starts[b + 1] - row;

@@ -31,7 +31,7 @@ FeedForward::FeedForward(const FeedForwardShape& shape, int64_t D, DType dtype, 
 Var FeedForward::operator()(const Var& x_TD, const ForwardContext& ctx) const {
   if (linear) return down(x_TD, ctx);
   if (is_adapted(ctx)) return down(activated(up(x_TD, ctx)), ctx);
-  return ops::feed_forward(x_TD, ops::one_group(x_TD.size(0)), {}, weights());
+  return ops::feed_forward(x_TD, ops::one_group(x_TD.size(0)), {}, weights(ctx));
 }
 Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
                             const ForwardContext& ctx) const {
@@ -40,25 +40,26 @@ Var FeedForward::operator()(const Var& x_TD, const Tensor& offsets_E1, const Ten
     if (linear) return down(x_RD, offsets_E1, token_R, ctx);
     return down(activated(up(x_RD, offsets_E1, token_R, ctx)), offsets_E1, token_R, ctx);
   }
-  return ops::feed_forward(x_TD, offsets_E1, token_R, weights());
+  return ops::feed_forward(x_TD, offsets_E1, token_R, weights(ctx));
 }
 Var FeedForward::weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
-                              const Var& weight_R1) const {
-  return ops::weighted_feed_forward(x_TD, offsets_E1, token_R, weight_R1, weights());
+                              const Var& weight_R1, const ForwardContext& ctx) const {
+  return ops::weighted_feed_forward(x_TD, offsets_E1, token_R, weight_R1, weights(ctx));
 }
 
 Var FeedForward::activated(const Var& up_RF) const {
   return gated ? ops::gated_activation(up_RF, d_ff, kind) : ops::activation(up_RF, kind);
 }
 
-ops::FeedForwardWeights FeedForward::weights() const {
+ops::FeedForwardWeights FeedForward::weights(const ForwardContext& ctx) const {
   return {.up = up.weight,
           .up_bias = up.bias,
           .down = down.weight,
           .down_bias = down.bias,
           .d_ff = d_ff,
           .gated = gated,
-          .kind = kind};
+          .kind = kind,
+          .precision = {.type = ctx.compute_dtype}};
 }
 
 void FeedForward::visit(const Visitor& v) const {

@@ -29,7 +29,7 @@ struct FeedForward {
                  const ForwardContext& ctx) const;
   /// [T, D]: each token's rows times their weights, summed; only where sums_rows(ctx).
   Var weighted_sum(const Var& x_TD, const Tensor& offsets_E1, const Tensor& token_R,
-                   const Var& weight_R1) const;
+                   const Var& weight_R1, const ForwardContext& ctx) const;
   bool sums_rows(const ForwardContext& ctx) const {
     return !linear && !down.bias && !is_adapted(ctx);
   }
@@ -41,7 +41,7 @@ struct FeedForward {
   void visit(const Visitor& v) const;
 
  private:
-  ops::FeedForwardWeights weights() const;
+  ops::FeedForwardWeights weights(const ForwardContext& ctx) const;
 };
 
 }  // namespace moe

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "moe/autograd/recompute.h"
 #include "moe/autograd/var.h"
 #include "moe/base/rng.h"
 #include "moe/kernels/kernels.h"
@@ -41,9 +42,17 @@ struct ForwardContext {
   // Picks of each layer's experts in the step's micro-batches before this one; null: none.
   std::shared_ptr<const std::map<int, std::vector<int64_t>>> step_counts;
   bool training = false;
+  DType compute_dtype = DType::f32;  // of products (moe/ops/precision.h); never of routers
+  Recompute recompute = Recompute::none;
   int adapter = -1;  // the low-rank adapter in use, set by the model; -1: none
   Rng rng;
 
+  /// The same for a router, whose products are never rounded.
+  ForwardContext unrounded() const {
+    ForwardContext ctx = *this;
+    ctx.compute_dtype = DType::f32;
+    return ctx;
+  }
   int64_t n_tokens() const { return token_ids_T.numel(); }
   bool valid(int64_t t) const { return !valid_T || valid_T.data<uint8_t>()[size_t(t)] != 0; }
 };

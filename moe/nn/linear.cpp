@@ -19,7 +19,7 @@ Linear::Linear(std::vector<std::string> names_, std::vector<int64_t> sizes_, int
 Var Linear::operator()(const Var& x_TI, const ForwardContext& ctx) const {
   const LoraPart* part = active_part(lora, ctx);
   if (part) return adapted_linear(*part, weight, bias, sizes, x_TI, {}, {}, stored_name, ctx);
-  return ops::linear(x_TI, weight, bias);
+  return ops::linear(x_TI, weight, bias, {.type = ctx.compute_dtype});
 }
 
 Var Linear::operator()(const Var& x_RI, const Tensor& offsets_E1, const Tensor& token_R,
@@ -27,7 +27,7 @@ Var Linear::operator()(const Var& x_RI, const Tensor& offsets_E1, const Tensor& 
   const LoraPart* part = active_part(lora, ctx);
   if (part)
     return adapted_linear(*part, weight, bias, sizes, x_RI, offsets_E1, token_R, stored_name, ctx);
-  return ops::grouped_linear(x_RI, weight, offsets_E1, bias);
+  return ops::grouped_linear(x_RI, weight, offsets_E1, bias, {.type = ctx.compute_dtype});
 }
 
 void Linear::visit(const Visitor& v) const {

@@ -257,9 +257,11 @@ Var spread_b(const LoraPart& part, const Var& weight, const std::vector<int64_t>
                 });
 }
 
-Var product(const Var& x_RI, const Var& weight, const Var& bias, const Tensor& offsets_E1) {
-  return offsets_E1 ? ops::grouped_linear(x_RI, weight, offsets_E1, bias)
-                    : ops::linear(x_RI, weight, bias);
+Var product(const Var& x_RI, const Var& weight, const Var& bias, const Tensor& offsets_E1,
+            const ForwardContext& ctx) {
+  const ops::Precision precision = {.type = ctx.compute_dtype};
+  return offsets_E1 ? ops::grouped_linear(x_RI, weight, offsets_E1, bias, precision)
+                    : ops::linear(x_RI, weight, bias, precision);
 }
 
 /// The expert of each row.
@@ -288,23 +290,24 @@ Var lora_delta(const LoraPart& part, const Var& weight, const std::vector<int64_
                const std::string& name, const ForwardContext& ctx) {
   const Tensor pairs_E1 = part.shared ? Tensor() : offsets_E1;
   const Var x = dropped(part, x_RI, offsets_E1, token_R, name, ctx);
-  return product(product(x, part.a, {}, pairs_E1), spread_b(part, weight, sizes), {}, pairs_E1);
+  return product(product(x, part.a, {}, pairs_E1, ctx), spread_b(part, weight, sizes), {}, pairs_E1,
+                 ctx);
 }
 
 Var adapted_linear(const LoraPart& part, const Var& weight, const Var& bias,
                    const std::vector<int64_t>& sizes, const Var& x_RI, const Tensor& offsets_E1,
                    const Tensor& token_R, const std::string& name, const ForwardContext& ctx) {
   const Var delta = lora_delta(part, weight, sizes, x_RI, offsets_E1, token_R, name, ctx);
-  if (part.m.empty()) return ops::add(product(x_RI, weight, bias, offsets_E1), delta);
+  if (part.m.empty()) return ops::add(product(x_RI, weight, bias, offsets_E1, ctx), delta);
   const Var x = dropped(part, x_RI, offsets_E1, token_R, name, ctx);
-  const Var plain = product(x, weight, {}, offsets_E1);
+  const Var plain = product(x, weight, {}, offsets_E1, ctx);
   Var y = with_gain(part, weight, sizes, ops::add(plain, delta), offsets_E1);
   if (!x.same_as(x_RI))
-    y = ops::add(product(x_RI, weight, {}, offsets_E1), ops::add(y, ops::scale(plain, -1)));
+    y = ops::add(product(x_RI, weight, {}, offsets_E1, ctx), ops::add(y, ops::scale(plain, -1)));
   if (!bias) return y;
   const Tensor ones = Tensor::empty({x_RI.size(0), 1}, x_RI.dtype());
   with_elements(ones, [](auto values) { std::fill(values.begin(), values.end(), 1); });
-  return ops::add(y, product(Var(ones), bias, {}, offsets_E1));
+  return ops::add(y, product(Var(ones), bias, {}, offsets_E1, ctx));
 }
 
 Var adapted_embedding(const LoraPart& part, const Var& table_VD, const Tensor& ids_T) {

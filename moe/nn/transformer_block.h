@@ -26,6 +26,13 @@ struct TransformerBlock {
   /// and router_logits is null.
   MoeOutput operator()(const Var& x_TD, const ForwardContext& ctx) const;
   void visit(const Visitor& v) const;
+
+ private:
+  MoeOutput whole(const Var& x_TD, const ForwardContext& ctx) const;
+  /// Norm and FFN, without the residual addition.
+  MoeOutput ffn_branch(const Var& h_TD, const ForwardContext& ctx) const;
+  Var finish(Var branch_TD, const Var& scale_D, const char* purpose,
+             const ForwardContext& ctx) const;
 };
 
 }  // namespace moe

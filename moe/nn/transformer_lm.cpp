@@ -133,9 +133,10 @@ LmOutput TransformerLM::operator()(const ForwardContext& given, bool keep_residu
   return out;
 }
 
-Var TransformerLM::logits(const Var& hidden_TD) const {
+Var TransformerLM::logits(const Var& hidden_TD, DType compute_dtype) const {
   const LoraPart* part = active_part(head_lora_, with_adapter({}));
-  if (!part) return ops::linear(hidden_TD, head_VD_);
+  if (!part)
+    return ops::linear(hidden_TD, head_VD_, {}, {.type = compute_dtype, .round_result = false});
   // Without dropout: the rows of the loss need not be the batch's.
   return adapted_linear(*part, head_VD_, {}, {config_.vocab_size}, hidden_TD, {}, {}, "lm_head",
                         {});

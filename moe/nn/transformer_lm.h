@@ -37,8 +37,9 @@ class TransformerLM {
 
   /// Throws Error for ids outside the vocabulary, and for sequences longer than max_seq_len.
   LmOutput operator()(const ForwardContext& ctx, bool keep_residuals = false) const;
-  /// [T, V] for any rows of hidden states.
-  Var logits(const Var& hidden_TD) const;
+  /// [T, V] for any rows of hidden states. compute_dtype: of the product's operands; the logits
+  /// themselves are not rounded.
+  Var logits(const Var& hidden_TD, DType compute_dtype = DType::f32) const;
 
   /// Parameters in forward order; a tied head is not a parameter of its own.
   void visit(const Visitor& v) const;

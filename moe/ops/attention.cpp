@@ -65,6 +65,83 @@ void store(const Kernels& k, const AttentionArgs& a, const MatView& qkv,
               .Av = a.Av});
 }
 
+// What forward leaves: the result and the softmax state of each row and head.
+struct Results {
+  Tensor o, max_TH, sum_TH;
+  Results(const AttentionArgs& a, int64_t T, DType dtype)
+      : o(Tensor::empty({T, a.H * a.Av}, dtype)),
+        max_TH(Tensor::empty({T, a.H}, dtype)),
+        sum_TH(Tensor::empty({T, a.H}, dtype)) {}
+};
+
+void forward(const Kernels& k, const AttentionArgs& a, const Results& r, const MatView& qkv,
+             std::span<const AttentionSequence> sequences) {
+  k.attention_fwd({.o = r.o.view(),
+                   .max_TH = r.max_TH.view(),
+                   .sum_TH = r.sum_TH.view(),
+                   .q = qkv.columns(0, a.H * a.A),
+                   .sequences = sequences,
+                   .config = kernel_config(a)});
+}
+
+void backward(const Kernels& k, const AttentionArgs& a, const MatView& dqkv, const Tensor& d_o,
+              const Results& r, const MatView& qkv, std::span<const AttentionSequence> sequences) {
+  const DType dtype = d_o.dtype();
+  const Tensor delta_TH = Tensor::empty({qkv.rows, a.H}, dtype),
+               rsum_TH = Tensor::empty({qkv.rows, a.H}, dtype);
+  auto grad = [](const Var& v) { return v ? v.grad().view() : MatView{}; };
+  k.attention_bwd({.dq = dqkv.columns(0, a.H * a.A),
+                   .dk = dqkv.columns(a.H * a.A, a.G * a.A),
+                   .dv = dqkv.columns((a.H + a.G) * a.A, a.G * a.Av),
+                   .dsink_H = grad(a.sink_H),
+                   .dt5_table_UH = grad(a.t5_table_UH),
+                   .dshaw_k_CA = grad(a.shaw_k_CA),
+                   .dshaw_v_CA = grad(a.shaw_v_CA),
+                   .do_ = d_o.view(),
+                   .o = r.o.view(),
+                   .max_TH = r.max_TH.view(),
+                   .sum_TH = r.sum_TH.view(),
+                   .q = qkv.columns(0, a.H * a.A),
+                   .delta_TH = delta_TH.view(),
+                   .rsum_TH = rsum_TH.view(),
+                   .sequences = sequences,
+                   .config = kernel_config(a)});
+}
+
+std::vector<Var> inputs_of(const Var& qkv, const AttentionArgs& a) {
+  return {qkv, a.sink_H, a.t5_table_UH, a.shaw_k_CA, a.shaw_v_CA};
+}
+
+// Keeps q, k, v and the result in two bytes a number, and no blocks: they are made again.
+Var narrow_attention(const Var& qkv, const AttentionArgs& args) {
+  const DType type = args.precision.type;
+  const Narrow qkv16(qkv.value(), type);
+  Results r(args, qkv.size(0), DType::f32);
+  {
+    const Kernels& k = kernels(DType::f32);
+    const Tensor wide = qkv16.wide();
+    const Blocks blocks(args, DType::f32);
+    const std::vector<AttentionSequence> sequences = kernel_sequences(args, &blocks);
+    store(k, args, wide.view(), sequences);
+    forward(k, args, r, wide.view(), sequences);
+  }
+  round_numbers(r.o.view(), type);
+  const Tensor o = r.o;
+  r.o = {};
+  return record("attention", o, inputs_of(qkv, args),
+                [=, o16 = Narrow(o, type), dqkv = qkv.grad_place()](const Tensor& d_o) {
+                  const Kernels& k = kernels(DType::f32);
+                  Results again = r;
+                  again.o = o16.wide();
+                  const Tensor wide = qkv16.wide();
+                  const Blocks blocks(args, DType::f32);
+                  const std::vector<AttentionSequence> sequences = kernel_sequences(args, &blocks);
+                  store(k, args, wide.view(), sequences);
+                  backward(k, args, dqkv->grad().view(), rounded(d_o, type), again, wide.view(),
+                           sequences);
+                });
+}
+
 }  // namespace
 
 Var attention(const Var& qkv, AttentionArgs args) {
@@ -80,51 +157,23 @@ Var attention(const Var& qkv, AttentionArgs args) {
               "[attention] span of rows [", s.row, ", ", s.row + s.n, ") at position ", s.position,
               " does not fit ", qkv.size(0), " rows");
   }
-  const int64_t T = qkv.size(0);
+  if (args.precision.is_narrow() && !cached) return narrow_attention(qkv, args);
   const DType dtype = qkv.dtype();
   const Kernels& k = kernels(dtype);
-  Tensor o = Tensor::empty({T, args.H * args.Av}, dtype),
-         max_TH = Tensor::empty({T, args.H}, dtype), sum_TH = Tensor::empty({T, args.H}, dtype);
+  const Results results(args, qkv.size(0), dtype);
   auto blocks = cached ? nullptr : std::make_shared<Blocks>(args, dtype);
   const std::vector<AttentionSequence> sequences = kernel_sequences(args, blocks.get());
   store(k, args, qkv.view(), sequences);
-  k.attention_fwd({.o = o.view(),
-                   .max_TH = max_TH.view(),
-                   .sum_TH = sum_TH.view(),
-                   .q = qkv.view().columns(0, args.H * args.A),
-                   .sequences = sequences,
-                   .config = kernel_config(args)});
+  forward(k, args, results, qkv.view(), sequences);
   if (cached) {
     MOE_CHECK(!Tape::current() || !wants_grad(qkv),
               "[attention] a cache has no gradient; use whole sequences while training");
-    return Var(o);
+    return Var(results.o);
   }
-  return record(
-      "attention", o, {qkv, args.sink_H, args.t5_table_UH, args.shaw_k_CA, args.shaw_v_CA},
-      [=](const Tensor& d_o) {
-        const Kernels& kb = kernels(dtype);
-        Tensor delta_TH = Tensor::empty({T, args.H}, dtype),
-               rsum_TH = Tensor::empty({T, args.H}, dtype);
-        const MatView dqkv = qkv.grad().view();
-        auto grad = [](const Var& v) { return v ? v.grad().view() : MatView{}; };
-        const std::vector<AttentionSequence> all = kernel_sequences(args, blocks.get());
-        kb.attention_bwd({.dq = dqkv.columns(0, args.H * args.A),
-                          .dk = dqkv.columns(args.H * args.A, args.G * args.A),
-                          .dv = dqkv.columns((args.H + args.G) * args.A, args.G * args.Av),
-                          .dsink_H = grad(args.sink_H),
-                          .dt5_table_UH = grad(args.t5_table_UH),
-                          .dshaw_k_CA = grad(args.shaw_k_CA),
-                          .dshaw_v_CA = grad(args.shaw_v_CA),
-                          .do_ = d_o.view(),
-                          .o = o.view(),
-                          .max_TH = max_TH.view(),
-                          .sum_TH = sum_TH.view(),
-                          .q = qkv.view().columns(0, args.H * args.A),
-                          .delta_TH = delta_TH.view(),
-                          .rsum_TH = rsum_TH.view(),
-                          .sequences = all,
-                          .config = kernel_config(args)});
-      });
+  return record("attention", results.o, inputs_of(qkv, args), [=](const Tensor& d_o) {
+    backward(kernels(dtype), args, qkv.grad().view(), d_o, results, qkv.view(),
+             kernel_sequences(args, blocks.get()));
+  });
 }
 
 }  // namespace moe::ops

@@ -5,6 +5,7 @@
 
 #include "moe/autograd/tape.h"
 #include "moe/kernels/kernels.h"
+#include "moe/ops/precision.h"
 
 namespace moe::ops {
 
@@ -24,6 +25,7 @@ struct AttentionArgs {
   Var sink_H, t5_table_UH, shaw_k_CA, shaw_v_CA;  // learned; may be null
   Tensor alibi_slopes_H;                          // [1, H]; may be null
   Tensor t5_bucket_of_distance;                   // i32; may be null without a T5 table
+  Precision precision = {};                       // of q, k, v and the result
 };
 
 /// qkv: [T, H A + G A + G Av]. Returns [T, H Av]. When the spans carry a cache, the new keys and

@@ -34,6 +34,60 @@ void check_tokens(const Tensor& token_R, const Tensor& offsets_E1, int64_t n_tok
     }
 }
 
+MatView view_or_none(const Var& v) { return v ? v.view() : MatView{}; }
+
+// Both ops in two bytes a number. weight: of the rows of a sum; null: the rows are returned.
+Var narrow_feed_forward(const Var& x, const Tensor& offsets_E1, const Tensor& token_R,
+                        const Var& weight, const FeedForwardWeights& w) {
+  const DType type = w.precision.type;
+  const Kernels& k = kernels(DType::f32);
+  const int64_t R = token_R ? token_R.numel() : x.size(0),
+                D = w.down.value().panel_map().out_cols();
+  const Narrow x16(x.value(), type);
+  const PaddedRows up(R, w.up.value().panel_map().out_cols(), DType::f32);
+  grouped_linear_fwd(k, up.view(), x16.wide().view(), Var(rounded(w.up.value(), type)), w.up_bias,
+                     offsets_E1, {.x = token_R});
+  const Narrow up16(up.storage, type);
+  round_numbers(up.view(), type);
+  const PaddedRows h_RF(R, w.d_ff, DType::f32);
+  (w.gated ? k.gated_act_fwd : k.act_fwd)(h_RF.view(), up.view(), w.kind);
+  round_numbers(h_RF.view(), type);
+  const Tensor y =
+      weight ? Tensor::zeros({x.size(0), D}, DType::f32) : Tensor::empty({R, D}, DType::f32);
+  const ProductRows sum =
+      weight ? ProductRows{.y = token_R, .weight_R1 = weight.value()} : ProductRows{};
+  grouped_linear_fwd(k, y.view(), h_RF.view(), Var(rounded(w.down.value(), type)), w.down_bias,
+                     offsets_E1, sum);
+  if (!weight) round_numbers(y.view(), type);
+  return record(
+      "feed_forward", y, {x, w.up, w.up_bias, w.down, w.down_bias, weight},
+      [=, cols = up.cols, dx_place = x.grad_place()](const Tensor& d) {
+        const Kernels& kb = kernels(DType::f32);
+        const Tensor dy = rounded(d, type), up_storage = up16.wide();
+        const ProductRows by_token = {.y = weight ? token_R : Tensor()};
+        const PaddedRows dh(R, w.d_ff, DType::f32);
+        grouped_linear_bwd_input(kb, dh.view(), false, dy.view(),
+                                 Var(rounded(w.down.value(), type)), offsets_E1, by_token);
+        round_numbers(dh.view(), type);
+        const MatView dup = up_storage.view().columns(0, cols), h = dh.view();
+        (w.gated ? kb.gated_act_bwd_and_fwd : kb.act_bwd_and_fwd)(
+            dup, h, w.kind, view_or_none(weight),
+            wants_grad(weight) ? weight.grad().view() : MatView{});
+        round_numbers(dup, type);
+        round_numbers(h, type);
+        grouped_linear_bwd_weights(kb, dy.view(), h, w.down, w.down_bias, offsets_E1, by_token);
+        grouped_linear_bwd_weights(kb, dup, x16.wide().view(), w.up, w.up_bias, offsets_E1,
+                                   {.x = token_R});
+        if (!dx_place->needs_grad()) return;
+        const Tensor dx = dx_place->empty();
+        if (token_R) dx.fill_zero();
+        grouped_linear_bwd_input(kb, dx.view(), bool(token_R), dup,
+                                 Var(rounded(w.up.value(), type)), offsets_E1, {.x = token_R});
+        round_numbers(dx.view(), type);
+        add_gradient(*dx_place, dx);
+      });
+}
+
 }  // namespace
 
 int64_t padded_columns(int64_t columns) { return columns % 128 == 0 ? columns + 16 : columns; }
@@ -42,6 +96,7 @@ Var feed_forward(const Var& x, const Tensor& offsets_E1, const Tensor& token_R,
                  const FeedForwardWeights& w) {
   check_up(w);
   if (token_R) check_tokens(token_R, offsets_E1, x.size(0));
+  if (w.precision.is_narrow()) return narrow_feed_forward(x, offsets_E1, token_R, {}, w);
   const PanelMap up_map = w.up.value().panel_map();
   const int64_t R = token_R ? token_R.numel() : x.size(0);
   const DType dtype = x.dtype();
@@ -79,6 +134,7 @@ Var weighted_feed_forward(const Var& x, const Tensor& offsets_E1, const Tensor& 
   MOE_CHECK(!w.down_bias && weight.value().numel() == R, "[weighted_feed_forward] ",
             weight.value().numel(), " weights for ", R, " rows, ",
             w.down_bias ? "and a bias of the down projection" : "");
+  if (w.precision.is_narrow()) return narrow_feed_forward(x, offsets_E1, token_R, weight, w);
   const DType dtype = x.dtype();
   const Kernels& k = kernels(dtype);
   const PaddedRows up(R, w.up.value().panel_map().out_cols(), dtype), h_RF(R, w.d_ff, dtype);

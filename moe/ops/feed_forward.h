@@ -6,6 +6,7 @@
 
 #include "moe/autograd/tape.h"
 #include "moe/kernels/kernels.h"
+#include "moe/ops/precision.h"
 
 namespace moe::ops {
 
@@ -15,6 +16,7 @@ struct FeedForwardWeights {
   int64_t d_ff = 0;
   bool gated = true;  // h = f(gate) * up (Shazeer 2020, arXiv:2002.05202), else h = f(up)
   Activation kind = Activation::silu;
+  Precision precision = {};
 };
 
 /// Row r, offsets_E1[e] <= r < offsets_E1[e+1], meets expert e: row token_R[r] of x_TD (token_R:

@@ -69,7 +69,36 @@ void grouped_linear_bwd_input(const Kernels& k, const MatView& dx, bool accumula
                      .accumulate = accumulate});
 }
 
-Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, const Var& bias) {
+namespace {
+
+Var narrow_grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1,
+                          const Var& bias, Precision precision) {
+  const Kernels& k = kernels(DType::f32);
+  const DType type = precision.type;
+  const Narrow x(x_RI.value(), type);
+  const Tensor y = Tensor::empty({x_RI.size(0), w_EOI.value().panel_map().out_cols()}, DType::f32);
+  grouped_linear_fwd(k, y.view(), x.wide().view(), Var(rounded(w_EOI.value(), type)), bias,
+                     offsets_E1);
+  if (precision.round_result) round_numbers(y.view(), type);
+  return record(
+      "grouped_linear", y, {x_RI, w_EOI, bias}, [=, dx_place = x_RI.grad_place()](const Tensor& d) {
+        const Kernels& kb = kernels(DType::f32);
+        const Tensor dy = rounded(d, type);
+        grouped_linear_bwd_weights(kb, dy.view(), x.wide().view(), w_EOI, bias, offsets_E1);
+        if (!dx_place->needs_grad()) return;
+        const Tensor dx = dx_place->empty();
+        grouped_linear_bwd_input(kb, dx.view(), false, dy.view(), Var(rounded(w_EOI.value(), type)),
+                                 offsets_E1);
+        round_numbers(dx.view(), type);
+        add_gradient(*dx_place, dx);
+      });
+}
+
+}  // namespace
+
+Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, const Var& bias,
+                   Precision precision) {
+  if (precision.is_narrow()) return narrow_grouped_linear(x_RI, w_EOI, offsets_E1, bias, precision);
   const Kernels& k = kernels(x_RI.dtype());
   Tensor y = Tensor::empty({x_RI.size(0), w_EOI.value().panel_map().out_cols()}, x_RI.dtype());
   grouped_linear_fwd(k, y.view(), x_RI.value().view(), w_EOI, bias, offsets_E1);
@@ -82,8 +111,8 @@ Var grouped_linear(const Var& x_RI, const Var& w_EOI, const Tensor& offsets_E1, 
   });
 }
 
-Var linear(const Var& x_TI, const Var& w_OI, const Var& bias) {
-  return grouped_linear(x_TI, w_OI, one_group(x_TI.size(0)), bias);
+Var linear(const Var& x_TI, const Var& w_OI, const Var& bias, Precision precision) {
+  return grouped_linear(x_TI, w_OI, one_group(x_TI.size(0)), bias, precision);
 }
 
 Tensor one_group(int64_t n_rows) {

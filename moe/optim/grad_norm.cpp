@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "moe/base/parallel.h"
+#include "moe/kernels/kernels.h"
 
 namespace moe {
 namespace {
@@ -85,6 +86,15 @@ double piece_norm(const Tensor& stored, const Piece& piece) {
   std::vector<Chains> chains;
   const int64_t places = add_chains(chains, stored, piece, 0);
   return norm_of(chains, places);
+}
+
+void scale_gradients(const std::vector<Parameter>& parameters, double factor) {
+  for (const Parameter& p : parameters) {
+    if (!p.var.has_grad()) continue;
+    const Tensor& g = p.var.grad();
+    const MatView flat{g.raw(), g.dtype(), 1, g.stored_numel(), g.stored_numel()};
+    kernels(g.dtype()).scale(flat, flat, factor);
+  }
 }
 
 double clip_factor(double norm, double max_norm) {

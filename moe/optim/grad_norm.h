@@ -14,6 +14,9 @@ double gradient_norm(const std::vector<Parameter>& parameters);
 /// The same of one piece of a tensor that is stored like the piece's parameter: a Frobenius norm.
 double piece_norm(const Tensor& stored, const Piece& piece);
 
+/// Multiplies all gradients that there are.
+void scale_gradients(const std::vector<Parameter>& parameters, double factor);
+
 /// min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0.
 double clip_factor(double norm, double max_norm);
 

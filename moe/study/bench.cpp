@@ -115,8 +115,9 @@ BenchResult bench_train(const BenchOptions& o) {
   r.phases = phases_of(timer, double(steps), total);
   r.optimizer_seconds = median(optimizer);
   r.peak_bytes = tensor_bytes_peak();
-  r.predicted_bytes = int64_t(total_bytes(
-      training_memory(config.model, r.batch, config.data.seq_len, optimizer_slots(config.optim))));
+  r.predicted_bytes =
+      int64_t(total_bytes(training_memory(config.model, r.batch, config.data.seq_len,
+                                          optimizer_slots(config.optim), config.train.mode())));
   return r;
 }
 

@@ -44,6 +44,9 @@ namespace {
   X(accumulate)            \
   X(multiply_accumulate)   \
   X(scale_accumulate)      \
+  X(narrow)                \
+  X(widen)                 \
+  X(round_to)              \
   X(scale_columns_fwd)     \
   X(scale_columns_bwd)     \
   X(scale_rows_fwd)        \

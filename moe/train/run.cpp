@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "moe/train/run.h"
 
+#include <cmath>
 #include <fmt/format.h>
 
 #include "moe/base/log.h"
@@ -69,6 +70,21 @@ void check_memory(const RunConfig& config) {
                   " of memory, and ", human_bytes(available),
                   " are available; lower model.n_layers, model.d_model, model.d_ff",
                   config.model.has_moe ? ", model.moe.n_experts or model.moe.d_ff" : ""));
+}
+
+/// What a step takes in another mode than the plain one, and what that saves.
+void show_memory(const RunConfig& config) {
+  const StepMode mode = config.train.mode();
+  if (mode.compute_dtype == DType::f32 && mode.recompute == Recompute::none) return;
+  const auto bytes = [&](StepMode m) {
+    return total_bytes(training_memory(config.model, config.train.batch_size, config.data.seq_len,
+                                       optimizer_slots(config.optim), m));
+  };
+  const double now = bytes(mode), plain = bytes({});
+  log_info(str("train.compute_dtype=", config.train.compute_dtype,
+               ", train.recompute=", config.train.recompute, ": a step takes about ",
+               human_bytes(uint64_t(now)), ", ", human_bytes(uint64_t(std::fabs(plain - now))),
+               now <= plain ? " less" : " more", " than in f32 with all kept"));
 }
 
 class Run {
@@ -257,6 +273,7 @@ void Run::prepare_model() {
     load_weights(*model_, resolve_model_folder(config_.model.init_from));
   else
     initialize(*model_, uint64_t(config_.train.seed));
+  if (!config_.has_adapter() && !options_.log_json) show_memory(config_);
   trainer_ = std::make_unique<Trainer>(config_, data_, *model_);
   if (from_.path.empty()) return;
   trainer_->load_state(from_.path);
@@ -389,7 +406,11 @@ void Run::loop() {
     const double seconds = clock_.monotonic_seconds() - before,
                  now = double(step.tokens) / std::max(1e-9, seconds);
     tokens_per_second = tokens_per_second == 0 ? now : 0.9 * tokens_per_second + 0.1 * now;
-    if (step.skipped) {
+    if (step.overflowed) {
+      log_info(str("step ", step.step,
+                   " is left out: float16 gradients overflowed; the loss scale ", "was ",
+                   step.loss_scale, " and is halved"));
+    } else if (step.skipped) {
       log_warning(str("step ", step.step, " is skipped: loss ", step.loss, ", gradient norm ",
                       step.grad_norm));
       if (trainer_->guard().gives_up()) {

@@ -7,6 +7,7 @@
 #include "moe/base/fs.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/checkpoint.h"
+#include "moe/optim/loss_scaler.h"
 
 namespace moe {
 namespace {
@@ -88,6 +89,15 @@ void as_usage(Read read) {
 
 }  // namespace
 
+StepMode TrainConfig::mode() const {
+  StepMode mode;
+  if (compute_dtype != "f32")
+    mode.compute_dtype = compute_dtype == "bf16" ? DType::bf16 : DType::f16;
+  if (recompute != "none")
+    mode.recompute = recompute == "block" ? Recompute::block : Recompute::ffn;
+  return mode;
+}
+
 void bind_run_keys(ConfigTable& t, RunConfig& c) {
   t.string("run_dir", c.run_dir, "folder of the run: configuration, metrics, plots, checkpoints");
   t.choice(
@@ -134,6 +144,17 @@ void bind_run_keys(ConfigTable& t, RunConfig& c) {
   t.number("train.spike_sigmas", r.spike_sigmas, 0, 1e6,
            "with max_skips: a gradient norm above the mean of the latest 100 by so many standard "
            "deviations is a spike; 0: only what is not finite");
+  t.choice("train.compute_dtype", r.compute_dtype, {"f32", "bf16", "f16"},
+           "what matrix products and attention compute in, adding up in float32; weights, routers, "
+           "norms, softmax and loss are float32 always, and evaluation is");
+  t.number("train.loss_scale", r.loss_scale, 1, LossScaler::kLargest,
+           "with f16: what the loss is multiplied by before backward, at the start; halved when a "
+           "gradient overflows, and that step is left out");
+  t.integer("train.loss_scale_window", r.loss_scale_window, 0, kMany,
+            "with f16: steps without an overflow before the factor is doubled; 0: never");
+  t.choice("train.recompute", r.recompute, {"none", "ffn", "block"},
+           "what backward computes again instead of keeping it: the feed-forward halves of the "
+           "blocks, or whole blocks; less memory, more time, the same numbers");
   t.integer("train.threads", r.threads, 0, 1024, "threads; 0: all CPUs; no number changes with it");
 }
 

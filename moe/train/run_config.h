@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "moe/data/data_config.h"
+#include "moe/nn/accounting.h"
 #include "moe/nn/lora.h"
 #include "moe/nn/model_config.h"
 #include "moe/optim/optim_config.h"
@@ -24,6 +25,11 @@ struct TrainConfig {
   int64_t checkpoint_every = 500;  // 0: only the last
   int64_t keep = 3;
   int64_t seed = 1;
+  std::string compute_dtype = "f32";  // of matrix products: f32 | bf16 | f16
+  double loss_scale = 65536;          // of f16, at the start
+  int64_t loss_scale_window = 2000;   // steps without an overflow before it doubles; 0: never
+  std::string recompute = "none";     // none | ffn | block
+  StepMode mode() const;
   int64_t threads = 0;  // 0: all CPUs
   std::string freeze;   // "router", "experts", patterns of tensor names
   double expert_grad_clip = 0;

@@ -75,6 +75,8 @@ Trainer::Trainer(const RunConfig& config, const Dataset& dataset, TransformerLM&
              .seed = uint64_t(config.train.seed)},
             parameters_, model.buffers()),
       guard_(config.train.max_skips, config.train.spike_sigmas) {
+  if (config.train.compute_dtype == "f16")
+    scaler_.emplace(config.train.loss_scale, config.train.loss_scale_window);
   if (config.optim.ema > 0)
     average_ = std::make_unique<WeightAverage>(config.optim.ema, parameters_);
 }
@@ -103,6 +105,8 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
     for (const Var& use : p.other_uses) use.clear_grad();
   }
   ops::LossSum running;
+  const StepMode mode = config_.train.mode();
+  if (scaler_) result.loss_scale = scaler_->scale();
   const double aux_share = 1.0 / double(n_micro);
   for (int64_t m = 0; m < n_micro; ++m) {
     if (m > 0 && stop()) return std::nullopt;  // gradients are cleared by the next step
@@ -110,6 +114,8 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
     Tape tape;
     ForwardContext ctx = make_context(batch);
     ctx.training = true;
+    ctx.compute_dtype = mode.compute_dtype;
+    ctx.recompute = mode.recompute;
     ctx.rng = {.seed = uint64_t(config_.train.seed), .step = uint64_t(data_step())};
     if (config_.model.has_moe && config_.model.moe.balance_loss == "switch_global") {
       auto counts = std::make_shared<std::map<int, std::vector<int64_t>>>();
@@ -117,8 +123,8 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
       ctx.step_counts = std::move(counts);
     }
     const LmOutput out = model_(ctx);
-    const Var lm_loss = ops::cross_entropy(model_.logits(out.hidden_TD), targets_of(batch),
-                                           result.tokens, &running);
+    const Var lm_loss = ops::cross_entropy(model_.logits(out.hidden_TD, mode.compute_dtype),
+                                           targets_of(batch), result.tokens, &running);
     const Var loss = out.aux_loss.needs_grad()
                          ? ops::add(lm_loss, ops::scale(out.aux_loss, aux_share))
                          : lm_loss;
@@ -127,12 +133,23 @@ std::optional<StepResult> Trainer::step(double elapsed_fraction,
       result.z_loss += aux_share * report.stats.z_loss;
     }
     add_loads(result.experts, out.moe_layers);
-    tape.backward(loss);
+    tape.backward(scaler_ ? ops::scale(loss, scaler_->scale()) : loss);
   }
   add_up_uses(parameters_);
   result.lm_loss = running.sum / double(std::max<int64_t>(1, result.tokens));
   result.loss = result.lm_loss + result.aux_loss + result.z_loss;
   const double optimizer_start = real_clock().monotonic_seconds();
+  // A loss that is not finite itself is no matter of scale.
+  if (scaler_ && std::isfinite(result.loss)) {
+    const double norm = gradient_norm(parameters_);
+    if (scaler_->overflowed(std::isfinite(norm))) {
+      result.skipped = result.overflowed = true;
+      result.grad_norm = norm;
+      steps_done_ += 1;
+      return result;
+    }
+  }
+  if (scaler_) scale_gradients(parameters_, 1 / result.loss_scale);
   add_l1_gradient(parameters_, config_.optim.l1);
   result.expert_norms = care_.prepare_gradients();
   result.grad_norm = gradient_norm(parameters_);
@@ -259,14 +276,16 @@ std::vector<TensorSource> Trainer::state_tensors() const {
 }
 
 JsonObject Trainer::state_json() const {
-  return {{"data_jump", data_jump_},
-          {"guard", guard_.state()},
-          {"steps_done", steps_done_},
-          {"tokens_done", tokens_done_},
-          {"optimizer", config_.optim.name},
-          {"averaged_weights", average_ != nullptr},
-          {"idle_expert_steps", care_.state()},
-          {"optimizer_steps", optimizer_->steps_done()}};
+  JsonObject state = {{"data_jump", data_jump_},
+                      {"guard", guard_.state()},
+                      {"steps_done", steps_done_},
+                      {"tokens_done", tokens_done_},
+                      {"optimizer", config_.optim.name},
+                      {"averaged_weights", average_ != nullptr},
+                      {"idle_expert_steps", care_.state()},
+                      {"optimizer_steps", optimizer_->steps_done()}};
+  if (scaler_) state["loss_scaler"] = scaler_->state();
+  return state;
 }
 
 void Trainer::go_back(const std::string& folder) {
@@ -301,6 +320,8 @@ void Trainer::load_state(const std::string& folder) {
   MOE_CHECK(data_jump_ >= 0, what, ": a negative data_jump");
   if (state.has("guard") && state.at("guard").is_object())
     guard_.load_state(state.at("guard").get_object(), what);
+  if (scaler_ && state.has("loss_scaler") && state.at("loss_scaler").is_object())
+    scaler_->load_state(state.at("loss_scaler").get_object(), what);
   optimizer_->set_steps_done(state.integer("optimizer_steps"));
   const SafetensorsFile file(join_path(folder, kStateFile));
   for (const StateSlot& slot : all_slots()) {

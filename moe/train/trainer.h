@@ -13,6 +13,7 @@
 #include "moe/io/safetensors_writer.h"
 #include "moe/nn/transformer_lm.h"
 #include "moe/optim/ema.h"
+#include "moe/optim/loss_scaler.h"
 #include "moe/optim/optimizer.h"
 #include "moe/train/expert_care.h"
 #include "moe/train/run_config.h"
@@ -35,7 +36,11 @@ struct StepResult {
   std::vector<LayerLoad> experts;  // summed over micro-batches
   std::vector<std::vector<double>> expert_norms;  // of gradients, [MoE layer][expert], if measured
   std::vector<RevivedExpert> revived;
-  bool skipped = false;  // by the guard (train.max_skips): nothing but the step's number changed
+  /// Nothing but the step's number changed: by the guard (train.max_skips), or because float16
+  /// gradients overflowed.
+  bool skipped = false;
+  bool overflowed = false;
+  double loss_scale = 0;  // of the step; 0: none
 };
 
 struct EvalResult {
@@ -120,6 +125,7 @@ class Trainer {
   ExpertCare care_;
   bool is_averaged_ = false;  // the model holds the averaged weights now
   StepGuard guard_;
+  std::optional<LossScaler> scaler_;  // of compute_dtype f16
   int64_t steps_done_ = 0, tokens_done_ = 0;
   int64_t data_jump_ = 0;  // steps of data that were left behind by going back
   int64_t data_step() const { return steps_done_ + data_jump_; }

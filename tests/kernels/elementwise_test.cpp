@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Elementwise maps and scaling by rows or columns: fast tables against the reference, the reference
 // against plain arithmetic and central differences.
+#include <bit>
+
 #include "row_testing.h"
 
 namespace moe::testing {
@@ -85,6 +87,58 @@ TEST(Elementwise, InPlaceHasTheSameBits) {
       map.run(k, in_place.view(), in_place.view(), b.view());
       expect_same(in_place.numbers, y.numbers, map.name);
     });
+}
+
+// Every table's two-byte numbers against the scalar conversions, NaN and infinity among them.
+void two_bytes_equal_scalars(const Shape2& s) {
+  for (const DType type : {DType::bf16, DType::f16}) {
+    const auto x = random_matrix(s.rows, s.cols, s.gap, 1, s.fill);
+    const auto narrow = [&](float v) {
+      return type == DType::bf16 ? f32_to_bf16(v) : f32_to_f16(v);
+    };
+    const auto wide = [&](uint16_t b) {
+      return type == DType::bf16 ? bf16_to_f32(b) : f16_to_f32(b);
+    };
+    for_each_table([&](const Kernels& k) {
+      Matrix<uint16_t> bits(s.rows, s.cols, s.gap);
+      Matrix<float> back(s.rows, s.cols, s.gap), rounded(s.rows, s.cols, s.gap);
+      MatView narrow_view = bits.view();
+      narrow_view.dtype = type;
+      k.narrow(narrow_view, x.view());
+      k.widen(back.view(), narrow_view);
+      k.round_to(rounded.view(), x.view(), type);
+      for (int64_t r = 0; r < s.rows; ++r)
+        for (int64_t c = 0; c < s.cols; ++c) {
+          ASSERT_EQ(bits.at(r, c), narrow(x.at(r, c))) << k.name << " " << x.at(r, c);
+          const uint32_t want = std::bit_cast<uint32_t>(wide(bits.at(r, c)));
+          ASSERT_EQ(std::bit_cast<uint32_t>(back.at(r, c)), want) << k.name;
+          ASSERT_EQ(std::bit_cast<uint32_t>(rounded.at(r, c)), want) << k.name;
+        }
+    });
+  }
+}
+
+TEST(TwoBytes, EveryTableEqualsTheScalars) { for_each_shape(two_bytes_equal_scalars); }
+TEST(TwoBytes, BitsDoNotDependOnThreads) { for_each_threaded_shape(two_bytes_equal_scalars); }
+
+// All numbers of half a float: each is itself, and halfway between two neighbours the even one.
+TEST(TwoBytes, HalfwaysGoToTheEvenOne) {
+  Matrix<float> x(1, 3 * 0x7bff), y(1, 3 * 0x7bff);
+  for (uint32_t b = 0; b < 0x7bff; ++b) {
+    const float low = f16_to_f32(uint16_t(b)), high = f16_to_f32(uint16_t(b + 1));
+    x.at(0, 3 * b) = low;
+    x.at(0, 3 * b + 1) = low + (high - low) / 2;
+    x.at(0, 3 * b + 2) = std::nextafter(low + (high - low) / 2, high);
+  }
+  for_each_table([&](const Kernels& k) {
+    k.round_to(y.view(), x.view(), DType::f16);
+    for (uint32_t b = 0; b < 0x7bff; ++b) {
+      const float low = f16_to_f32(uint16_t(b)), high = f16_to_f32(uint16_t(b + 1));
+      ASSERT_EQ(y.at(0, 3 * b), low);
+      ASSERT_EQ(y.at(0, 3 * b + 1), b % 2 ? high : low);
+      ASSERT_EQ(y.at(0, 3 * b + 2), high);
+    }
+  });
 }
 
 TEST(Scaling, GradientsMatchCentralDifferences) {

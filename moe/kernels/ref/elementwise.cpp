@@ -39,6 +39,29 @@ void scale_accumulate(MatView y, MatView a, double s) {
   map<T>(y, [&](int64_t t, int64_t i) { return std::fma(a.at<T>(t, i), T(s), y.at<T>(t, i)); });
 }
 
+uint16_t narrow_bits(DType type, float x) {
+  return type == DType::bf16 ? f32_to_bf16(x) : f32_to_f16(x);
+}
+float wide_number(DType type, uint16_t bits) {
+  return type == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+template <class T>
+void narrow(MatView y, MatView x) {
+  map<uint16_t>(y,
+                [&](int64_t t, int64_t i) { return narrow_bits(y.dtype, float(x.at<T>(t, i))); });
+}
+template <class T>
+void widen(MatView y, MatView x) {
+  map<T>(y, [&](int64_t t, int64_t i) { return T(wide_number(x.dtype, x.at<uint16_t>(t, i))); });
+}
+template <class T>
+void round_to(MatView y, MatView x, DType type) {
+  map<T>(y, [&](int64_t t, int64_t i) {
+    return T(wide_number(type, narrow_bits(type, float(x.at<T>(t, i)))));
+  });
+}
+
 template <class T>
 void scale_columns_fwd(MatView y, MatView x, MatView gamma_1D) {
   map<T>(y, [&](int64_t t, int64_t i) { return x.at<T>(t, i) * gamma_1D.at<T>(0, i); });
@@ -79,6 +102,9 @@ void install_elementwise(Kernels& k) {
   k.accumulate = accumulate<T>;
   k.multiply_accumulate = multiply_accumulate<T>;
   k.scale_accumulate = scale_accumulate<T>;
+  k.narrow = narrow<T>;
+  k.widen = widen<T>;
+  k.round_to = round_to<T>;
   k.scale_columns_fwd = scale_columns_fwd<T>;
   k.scale_columns_bwd = scale_columns_bwd<T>;
   k.scale_rows_fwd = scale_rows_fwd<T>;

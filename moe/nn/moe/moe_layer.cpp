@@ -32,11 +32,11 @@ MoeLayer::MoeLayer(const ModelConfig& c, DType dtype)
 }
 
 MoeOutput MoeLayer::operator()(const Var& x_TD, const ForwardContext& ctx) const {
-  Routing routing = router->route(x_TD, ctx);
+  Routing routing = router->route(x_TD, ctx.unrounded());
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
   Var y_TD;
   if (rows.weight_R1 && exchange->is_identity() && experts.sums_rows(ctx) && !ones_D) {
-    y_TD = experts.weighted_sum(x_TD, rows.offsets_E1, rows.token_R, rows.weight_R1);
+    y_TD = experts.weighted_sum(x_TD, rows.offsets_E1, rows.token_R, rows.weight_R1, ctx);
   } else {
     const Var y_RD = exchange->around(rows, [&](const ExpertRows& r) {
       const Var out = experts(r.x_TD, r.offsets_E1, r.token_R, ctx);

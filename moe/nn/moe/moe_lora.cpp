@@ -46,12 +46,13 @@ const Router* active_router(const std::shared_ptr<MixtureRouters>& routers,
 
 MoeOutput moe_lora(const FeedForward& dense, const Router& router, const Var& x_TD,
                    const ForwardContext& ctx) {
-  Routing routing = router.route(x_TD, ctx);
+  const ops::Precision precision = {.type = ctx.compute_dtype};
+  Routing routing = router.route(x_TD, ctx.unrounded());
   const ExpertRows rows = routing.dispatch->dispatch(x_TD);
   const auto down = [&](const Var& h) {
-    return ops::linear(h, dense.down.weight, dense.down.bias);
+    return ops::linear(h, dense.down.weight, dense.down.bias, precision);
   };
-  const Var up_TF = ops::linear(x_TD, dense.up.weight, dense.up.bias);
+  const Var up_TF = ops::linear(x_TD, dense.up.weight, dense.up.bias, precision);
   const Var base_TD = down(dense.activated(up_TF));
   const Var up_RF =
       ops::add(ops::gather_rows(up_TF, rows.token_R), change(dense.up, rows.rows_RD(), rows, ctx));
