@@ -5,6 +5,7 @@
 
 #include "moe/base/fs.h"
 #include "moe/nn/init.h"
+#include "moe/nn/lora.h"
 #include "moe/nn/moe/router_cases.h"
 #include "moe/ops/cross_entropy.h"
 #include "moe/ops/elementwise.h"
@@ -23,7 +24,9 @@ struct Step {
 
 Step run_step(const TransformerLM& model, const std::vector<std::vector<int32_t>>& sequences,
               DType compute_dtype, Recompute recompute = Recompute::none, bool training = false) {
-  const std::vector<Parameter> parameters = model.parameters();
+  const std::vector<Parameter> parameters = model.adapter() < 0
+                                                 ? model.parameters()
+                                                 : adapter_parameters(model, model.adapter());
   for (const Parameter& p : parameters) {
     p.var.clear_grad();
     for (const Var& use : p.other_uses) use.clear_grad();
@@ -151,6 +154,43 @@ TEST(Recomputed, GradientsHaveTheSameBits) {
             EXPECT_TRUE(same_bits(again.gradients[i], kept.gradients[i]))
                 << model.parameters()[i].name;
         }
+      }
+    }
+  }
+}
+
+TEST(Recomputed, GradientsOfAdaptersHaveTheSameBits) {
+  for (const bool mixture : {false, true}) {
+    ModelConfig c;
+    c.vocab_size = 40;
+    c.n_layers = 2;
+    c.d_model = 24;
+    c.n_heads = c.n_kv_heads = 2;
+    c.head_dim = 12;
+    c.d_ff = 40;
+    c.max_seq_len = 32;
+    c.has_moe = !mixture;
+    c.moe.n_experts = 4;
+    c.moe.d_ff = 16;
+    TransformerLM model(c);
+    initialize(model, 3);
+    LoraConfig lora;
+    lora.targets = mixture ? "attention" : "all-linear";
+    lora.dropout = 0.1;
+    lora.use_dora = !mixture;
+    if (mixture) lora.moe_lora.n_experts = 3;
+    freeze(model);
+    model.use_adapter(add_adapter(model, lora, 4));
+    const std::vector<std::vector<int32_t>> ids = {{1, 2, 3, 4, 5, 6, 7}, {30, 3, 39, 1, 2}};
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const Step kept = run_step(model, ids, dtype, Recompute::none, true);
+      for (const Recompute recompute : {Recompute::ffn, Recompute::block}) {
+        const Step again = run_step(model, ids, dtype, recompute, true);
+        EXPECT_EQ(again.loss, kept.loss);
+        ASSERT_FALSE(kept.gradients.empty());
+        for (size_t i = 0; i < kept.gradients.size(); ++i)
+          EXPECT_TRUE(same_bits(again.gradients[i], kept.gradients[i]))
+              << adapter_parameters(model, model.adapter())[i].name;
       }
     }
   }
