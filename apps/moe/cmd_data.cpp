@@ -10,6 +10,7 @@
 #include "moe/train/run_config.h"
 
 #include "apps/moe/cmd_data_files.h"
+#include "apps/moe/cmd_data_prepare.h"
 #include "apps/moe/command.h"
 
 namespace moe {
@@ -34,7 +35,8 @@ RunCommand add_data(CLI::App& app) {
       ->capture_default_str();
   add_seed_option(*generate, "--seed", o->seed, "seed of the corpus")->capture_default_str();
   generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
-  const DataFileCommands files = add_data_file_commands(app);
+  DataFileCommands files = add_data_file_commands(app);
+  files.push_back(add_data_prepare(app));
   return [o, files] {
     for (const auto& [command, run] : files)
       if (command->parsed()) return run();

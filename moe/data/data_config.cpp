@@ -10,8 +10,8 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
   table.string(
       "data.path", config.path,
       "Training data: demo (built in), a file of text (.txt) or of records with a field "
-      "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, or "
-      "a .npy/.bin file of token ids.");
+      "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, a folder "
+      "of shards (moe data prepare), or a .npy/.bin file of token ids.");
   table.string(
       "data.tokenizer", config.tokenizer,
       "byte, char, or the path of a tokenizer file or its folder; unused for .npy and .bin.");

@@ -3,16 +3,22 @@
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
-#include "moe/base/rng.h"
+#include "moe/data/chat_dataset.h"
 #include "moe/data/demo_windows.h"
+#include "moe/data/document_encoder.h"
 #include "moe/data/packed_windows.h"
+#include "moe/data/prepared_data.h"
 #include "moe/data/text_files.h"
 #include "moe/io/token_shards.h"
-#include "moe/text/fill_in_middle.h"
 #include "moe/text/tokenizer_files.h"
 
 namespace moe {
 namespace {
+
+/// Whether documents follow one another, windows crossing from one into the next.
+bool is_stream(const DataConfig& config) {
+  return config.packing == "auto" || config.packing == "stream";
+}
 
 WindowShape window_shape(const DataConfig& config) {
   return {config.seq_len, config.stride > 0 ? config.stride : config.seq_len, config.drop_last};
@@ -70,19 +76,10 @@ Documents encode_documents(const std::vector<std::string>& texts, const Tokenize
 /// The same, a share of them cut in three for filling in the middle.
 Documents encode_for_training(const std::vector<std::string>& texts, const Tokenizer& tokenizer,
                               bool end_each, double fim_rate, uint64_t seed) {
-  if (fim_rate <= 0) return encode_documents(texts, tokenizer, end_each);
-  const std::optional<FimMarkers> markers = find_fim_markers(tokenizer);
-  MOE_CHECK(markers, "data.fim_rate=", fim_rate,
-            " needs a tokenizer with markers such as <|fim_prefix|>, <|fim_suffix|> and "
-            "<|fim_middle|> (moe tokenizer train --special)");
-  const RngStream draws(seed, 0, "fill_in_middle");
+  const DocumentEncoder encoder(tokenizer, fim_rate, seed);
   Documents out;
   for (size_t i = 0; i < texts.size(); ++i) {
-    const auto index = int64_t(i);
-    out.push_back(
-        draws.uniform(index, 0) < fim_rate
-            ? fim_sample(*markers, tokenizer, texts[i], draws.bits(index, 1), draws.bits(index, 2))
-            : tokenizer.encode(texts[i]));
+    out.push_back(encoder.encode(texts[i], int64_t(i)));
     if (end_each && tokenizer.eos_id()) out.back().push_back(*tokenizer.eos_id());
   }
   return out;
@@ -109,16 +106,13 @@ std::shared_ptr<const Windows> document_windows(const DataConfig& config,
   for (const auto& document : documents) sequences.add_text(document, config.seq_len);
   MOE_CHECK(sequences.count() > 0, "[data] ", printable(config.path), ": the ", part,
             " part has no document of two tokens");
-  const Packing packing = config.packing == "none"         ? Packing::none
-                          : config.packing == "sequential" ? Packing::sequential
-                                                           : Packing::best_fit;
-  return std::make_shared<PackedWindows>(std::move(sequences), config.seq_len, packing);
+  return std::make_shared<PackedWindows>(std::move(sequences), config.seq_len,
+                                         chat_packing(config.packing));
 }
 
 std::shared_ptr<const Windows> text_windows(const DataConfig& config, Documents documents,
                                             std::string_view part) {
-  if (config.packing != "auto" && config.packing != "stream")
-    return document_windows(config, documents, part);
+  if (!is_stream(config)) return document_windows(config, documents, part);
   auto shared = std::make_shared<const std::vector<TokenId>>(end_to_end(std::move(documents)));
   const TokenRows rows{.begin = 0, .n_rows = 1, .row_length = std::ssize(*shared)};
   const ReadTokens read = [shared](int64_t begin, std::span<int32_t> out) {
@@ -153,6 +147,36 @@ Dataset open_text(const DataConfig& config, uint64_t seed) {
   out.train = text_windows(config, std::move(train), "training");
   if (config.val_fraction > 0)
     out.validation = text_windows(config, std::move(validation), "validation");
+  return out;
+}
+
+// ---- prepared shards --------------------------------------------------------------------
+
+Dataset open_shards(const DataConfig& config) {
+  Dataset out;
+  out.tokenizer = open_prepared_tokenizer(config);
+  out.vocab_size = out.tokenizer->vocab_size();
+  const PreparedData data = open_prepared(config, *out.tokenizer);
+  MOE_CHECK(data.info.stage == "pretrain", "[data] ", printable(config.path),
+            ": the shards hold conversations; set stage=sft, or prepare texts for pretraining");
+  const auto windows = [&](const std::shared_ptr<const ShardStream>& stream,
+                           std::string_view part) -> std::shared_ptr<const Windows> {
+    if (is_stream(config))
+      return token_windows(
+          config, [stream](int64_t begin, std::span<int32_t> ids) { stream->read(begin, ids); },
+          {.begin = 0, .n_rows = 1, .row_length = stream->n_tokens()}, part);
+    SequencesFound found;
+    auto packed = shard_windows(stream, config.seq_len, chat_packing(config.packing),
+                                LongDocuments::go_on, true, found);
+    MOE_CHECK(packed, "[data] ", printable(config.path), ": the ", part,
+              " part has no document of two tokens");
+    return packed;
+  };
+  out.n_train_tokens = data.train->n_tokens();
+  out.train = windows(data.train, "training");
+  if (!data.validation) return out;
+  out.n_validation_tokens = data.validation->n_tokens();
+  out.validation = windows(data.validation, "validation");
   return out;
 }
 
@@ -207,6 +231,7 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name,
 
 Dataset open_dataset(const DataConfig& config, uint64_t seed) {
   if (config.path == "demo") return open_demo(config, seed);
+  if (is_prepared_data(config.path)) return open_shards(config);
   if (!is_directory(config.path) &&
       (ends_with(config.path, ".npy") || ends_with(config.path, ".bin")))
     return open_tokens(config);

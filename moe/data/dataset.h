@@ -32,7 +32,10 @@ struct Dataset {
 /// - .npy or .bin token ids (moe/io/token_shards.h). The last val_fraction of the ids are for
 ///   validation, of [sequences, length] files the last val_fraction of the sequences; no window
 ///   crosses a sequence.
-///
+/// - a folder of shards that `moe data prepare` made (moe/data/prepared_data.h), mapped: the
+/// windows
+///   are those of the files that it was made of. The split is the folder's; val_fraction 0 leaves
+///   its validation part alone.
 /// Throws Error: a missing, empty or malformed file; text that the tokenizer cannot encode; a split
 /// without a window, saying how many tokens there are and what to set.
 Dataset open_dataset(const DataConfig& config, uint64_t seed);

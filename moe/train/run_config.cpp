@@ -5,6 +5,7 @@
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
+#include "moe/data/prepared_data.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/checkpoint.h"
 
@@ -147,6 +148,7 @@ RunConfig read_run_config(const ConfigSource& source) {
     table.apply_overrides(source.overrides);
   });
   if (!config.model.init_from.empty()) take_init_from(table, source, config);
+  take_prepared_keys(table, config.data);
   // Part of the model from now on: evaluation and generation divide the same room.
   if (config.model.moe.capacity_factor > 0 && config.model.moe.capacity_tokens == 0)
     config.model.moe.capacity_tokens = config.data.seq_len;

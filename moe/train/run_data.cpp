@@ -5,6 +5,7 @@
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
+#include "moe/data/prepared_data.h"
 #include "moe/families/model_folder.h"
 
 namespace moe {
@@ -31,7 +32,9 @@ RunData open_run_data(const RunConfig& config, const std::string& checkpoint) {
     out.data = open_dataset(data, uint64_t(config.train.seed));
     return out;
   }
-  const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(data.tokenizer, "");
+  const std::shared_ptr<const Tokenizer> tokenizer = is_prepared_data(data.path)
+                                                         ? open_prepared_tokenizer(data)
+                                                         : open_tokenizer(data.tokenizer, "");
   out.chat = std::make_unique<ChatEncoder>(chat_source(config, checkpoint), tokenizer);
   out.data = open_chat_dataset(data, *out.chat);
   out.data.tokenizer = tokenizer;
