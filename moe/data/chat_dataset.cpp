@@ -153,9 +153,8 @@ Dataset open_chat_shards(const DataConfig& config, const ChatEncoder& encoder) {
   return out;
 }
 
-}  // namespace
-
-Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) {
+/// is_part: of several sources; one conversation is then for training.
+Dataset open_one(const DataConfig& config, const ChatEncoder& encoder, bool is_part) {
   if (is_prepared_data(config.path)) return open_chat_shards(config, encoder);
   std::vector<Sample> samples;
   Counts counts;
@@ -177,7 +176,8 @@ Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) 
   std::vector<uint64_t> hashes;
   for (const Sample& s : samples) hashes.push_back(s.hash);
   const size_t n_validation = validation_count(hashes, config.val_fraction);
-  MOE_CHECK(n_validation > 0 || config.val_fraction <= 0, "[data] ", printable(config.path),
+  MOE_CHECK(n_validation > 0 || config.val_fraction <= 0 || is_part, "[data] ",
+            printable(config.path),
             ": one conversation cannot be split; set data.val_fraction=0 or give more");
   Dataset out;
   out.vocab_size = encoder.tokenizer().vocab_size();
@@ -190,6 +190,13 @@ Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) 
     out.n_validation_tokens = static_cast<int64_t>(validation->sequences().ids.size());
   }
   return out;
+}
+
+}  // namespace
+
+Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) {
+  if (config.mixture.empty()) return open_one(config, encoder, false);
+  return mix_datasets(config, [&](const DataConfig& one) { return open_one(one, encoder, true); });
 }
 
 }  // namespace moe

@@ -156,15 +156,21 @@ std::string vocabulary_hash(const Tokenizer& tokenizer) {
   return xxh3_128_hex(as_bytes(tokenizer_to_json(tokenizer)));
 }
 
+std::string prepared_path(const DataConfig& config) {
+  for (const std::string& path : config.paths())
+    if (is_prepared_data(path)) return path;
+  return "";
+}
+
 void take_prepared_keys(const ConfigTable& table, DataConfig& config) {
-  if (!is_prepared_data(config.path)) return;
-  const PreparedInfo info = read_prepared_info(config.path);
-  const std::string tokenizer = join_path(config.path, "tokenizer.json"),
-                    chat_template = join_path(config.path, "chat_template.jinja");
+  const std::string folder = prepared_path(config);
+  if (folder.empty()) return;
+  const PreparedInfo info = read_prepared_info(folder);
   if (!table.was_set("data.tokenizer") && config.tokenizer == DataConfig().tokenizer)
-    config.tokenizer = tokenizer;
+    config.tokenizer = join_path(folder, "tokenizer.json");
   if (info.stage != "sft") return;
-  if (!table.was_set("data.template")) config.chat_template = chat_template;
+  if (!table.was_set("data.template"))
+    config.chat_template = join_path(folder, "chat_template.jinja");
   if (!table.was_set("data.turns")) config.turns = info.turns;
   if (!table.was_set("data.loss_on")) config.loss_on = info.loss_on;
 }

@@ -46,6 +46,8 @@ PreparedInfo parse_prepared_info(const std::string& text, const std::string& wha
 /// The hash that stands in shards for what the ids mean.
 std::string vocabulary_hash(const Tokenizer& tokenizer);
 
+/// The first of data.path or the sources of data.mixture that is prepared; "" when none is.
+std::string prepared_path(const DataConfig& config);
 /// Keys of a configuration that the folder answers, for those that nobody set: data.tokenizer,
 /// data.template, data.turns, data.loss_on.
 void take_prepared_keys(const ConfigTable& table, DataConfig& config);
@@ -77,7 +79,7 @@ struct PreparedData {
 };
 PreparedData open_prepared(const DataConfig& config, const Tokenizer& tokenizer);
 
-/// data.tokenizer of a run on prepared data; "char" is the one that lies in the folder.
+/// data.tokenizer of a run on prepared data; "char" is the one that lies in the folder data.path.
 std::shared_ptr<const Tokenizer> open_prepared_tokenizer(const DataConfig& config);
 
 /// Windows of whole documents, read from mapped shards. Each is a sequence of its own; how those

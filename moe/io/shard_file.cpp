@@ -76,6 +76,8 @@ void ShardWriter::add(std::span<const int32_t> ids, std::span<const uint8_t> tra
     if (!open_ || begins_.empty()) begins_.push_back(uint64_t(shard_tokens_));
     open_ = true;
     const size_t before = ids_.size();
+    // Grown once: doubling would hold one and a half of it at times.
+    if (before > (size_t{1} << 20)) ids_.reserve(size_t(max_bytes_));
     ids_.resize(before + n * size_t(format_.id_bytes));
     for (size_t i = 0; i < n; ++i) {
       assert(ids[i] >= 0 && ids[i] < format_.vocab_size);

@@ -155,7 +155,10 @@ RunConfig read_run_config(const ConfigSource& source) {
   auto check = [](bool ok, const std::string& message) {
     if (!ok) throw Error("[config] " + message, ExitCode::usage);
   };
-  check(config.stage != "sft" || config.data.path != "demo",
+  check(config.data.mixture.empty() || config.data.path == "demo",
+        "data.path and data.mixture are both set; name all sources in data.mixture");
+  const std::vector<std::string> paths = config.data.paths();
+  check(config.stage != "sft" || std::find(paths.begin(), paths.end(), "demo") == paths.end(),
         "stage=sft needs conversations; set data.path to a file of them (moe data inspect shows "
         "what it holds)");
   check(!config.has_adapter() || !config.model.init_from.empty(),

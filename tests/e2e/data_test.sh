@@ -85,3 +85,25 @@ refused 1 "differs from its checksum" "$moe" data inspect shards
 for _ in $(seq 400); do cat texts.jsonl; done >many.jsonl
 (ulimit -f 200; expect_exit 74 "$moe" data prepare many.jsonl --out full)
 [ ! -e full ] && [ -z "$(ls -d full.tmp* 2>/dev/null)" ] || fail "a full disk left something"
+
+# Several sources: shares, limits, a run that goes on, and what is refused.
+seq 400 | sed 's/.*/{"text": "number & and &"}/' >numbers.jsonl
+mixture="data.mixture=[{path: texts.jsonl, weight: 3}, {path: numbers.jsonl, weight: 1, epochs: 0.5}]"
+expect_exit 0 "$moe" train --dry-run "$mixture" $tiny
+expect_in out "texts.jsonl: "
+expect_in out "of at most 0.5"
+expect_exit 0 "$moe" train "$mixture" run_dir=mixed $tiny train.steps=8 train.checkpoint_every=4
+expect_in err "numbers.jsonl: "
+expect_exit 0 "$moe" train "$mixture" run_dir=mixed2 $tiny train.steps=4
+expect_exit 0 "$moe" train --resume mixed2 train.steps=8 train.eval_every=3
+expect_exit 0 "$moe" train "data.mixture=[texts.jsonl, numbers.jsonl]" run_dir=plain $tiny
+expect_exit 0 "$moe" train stage=sft "data.mixture=[{path: talk.jsonl, weight: 1}, {path: talk, weight: 1}]" data.template=qwen3 data.turns=last data.tokenizer=byte run_dir=mixed-sft $tiny data.seq_len=256
+refused 2 "did you mean weight?" "$moe" train "data.mixture=[{path: texts.jsonl, wieght: 1}]" run_dir=bad
+refused 2 "weight is -1" "$moe" train "data.mixture=[{path: texts.jsonl, weight: -1}]" run_dir=bad
+refused 2 "weight is 0" "$moe" train "data.mixture=[{path: texts.jsonl, weight: 0}]" run_dir=bad
+refused 1 "none.jsonl: no such file" "$moe" train "data.mixture=[texts.jsonl, none.jsonl]" run_dir=bad
+refused 2 "both set" "$moe" train data.path=texts.jsonl "data.mixture=[texts.jsonl, none.jsonl]" run_dir=bad
+printf 'stage: sft\ndataset_dir: .\ndataset: talk,identity\nmix_strategy: interleave_over\ninterleave_probs: 0.6,0.4\n' >lf.yaml
+echo '{"talk": {"file_name": "talk.jsonl"}, "identity": {"file_name": "self.jsonl"}}' >dataset_info.json
+expect_exit 0 "$moe" config import lf.yaml --out ours.yaml
+expect_exit 0 "$moe" train ours.yaml run_dir=imported $tiny data.seq_len=256
