@@ -151,9 +151,8 @@ class Preparation {
   void read_chats();
   void spool_chats(std::vector<Record>& batch, uint32_t file);
   void write_chats();
-  /// Calls visit(entries, index of the first, how many of them are for validation).
-  void in_hash_order(
-      const std::function<void(std::span<const RecordSpool::Entry>, int64_t, size_t)>& visit);
+  /// Calls visit(entries, how many of them, the first ones, are for validation).
+  void in_hash_order(const std::function<void(std::span<const RecordSpool::Entry>, size_t)>& visit);
   void finish();
 
   void left_out(uint32_t file, int64_t line, const std::string& why);
@@ -360,7 +359,7 @@ void Preparation::write_texts() {
   const std::vector<TokenId> end =
       tokenizer_->eos_id() ? std::vector<TokenId>{*tokenizer_->eos_id()} : std::vector<TokenId>{};
   int64_t n_train = 0;
-  in_hash_order([&](std::span<const RecordSpool::Entry> entries, int64_t, size_t n_validation) {
+  in_hash_order([&](std::span<const RecordSpool::Entry> entries, size_t n_validation) {
     std::vector<std::vector<TokenId>> ids(entries.size());
     std::vector<std::string> problems(entries.size());
     const int64_t first_train = n_train - int64_t(n_validation);
@@ -505,7 +504,7 @@ void Preparation::write_chats() {
             ": one conversation cannot be split; set --val-fraction 0 or give more");
   std::vector<int32_t> ids;
   std::vector<uint8_t> trained;
-  in_hash_order([&](std::span<const RecordSpool::Entry> entries, int64_t, size_t n_validation) {
+  in_hash_order([&](std::span<const RecordSpool::Entry> entries, size_t n_validation) {
     for (size_t i = 0; i < entries.size(); ++i) {
       const std::string_view payload = entries[i].payload;
       const size_t n = payload.size() / 5;
@@ -521,7 +520,7 @@ void Preparation::write_chats() {
 // ---- both -------------------------------------------------------------------------------
 
 void Preparation::in_hash_order(
-    const std::function<void(std::span<const RecordSpool::Entry>, int64_t, size_t)>& visit) {
+    const std::function<void(std::span<const RecordSpool::Entry>, size_t)>& visit) {
   const int64_t count = spool_->count();
   const double fraction = options_.data.val_fraction;
   // As validation_count(): the share, at least one and not all. Copies stay on one side, unless
@@ -548,7 +547,7 @@ void Preparation::in_hash_order(
         bytes += entry.payload.size();
         ++end;
       }
-      visit(entries.subspan(begin, end - begin), index, n_validation);
+      visit(entries.subspan(begin, end - begin), n_validation);
       index += int64_t(end - begin);
       begin = end;
       tell("writing", double(index) / double(count));
