@@ -11,6 +11,7 @@
 
 #include "apps/moe/cmd_data_bilingual.h"
 #include "apps/moe/cmd_data_files.h"
+#include "apps/moe/cmd_data_prepare.h"
 #include "apps/moe/command.h"
 
 namespace moe {
@@ -37,6 +38,7 @@ RunCommand add_data(CLI::App& app) {
   generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
   DataFileCommands files = add_data_file_commands(app);
   files.push_back(add_data_bilingual(app));
+  files.push_back(add_data_prepare(app));
   return [o, files] {
     for (const auto& [command, run] : files)
       if (command->parsed()) return run();

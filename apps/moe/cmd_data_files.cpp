@@ -15,10 +15,12 @@
 #include "moe/data/demo_chat.h"
 #include "moe/data/filter.h"
 #include "moe/data/identity.h"
+#include "moe/data/prepared_data.h"
 #include "moe/data/records.h"
 #include "moe/report/table.h"
 #include "moe/text/chat_encoder.h"
 
+#include "apps/moe/cmd_data_prepare.h"
 #include "apps/moe/cmd_tokenizer.h"
 #include "apps/moe/command.h"
 
@@ -69,6 +71,7 @@ JsonArray pairs_of(const ByteSpans& spans) {
 }
 
 int run_inspect(const InspectOptions& o) {
+  if (is_prepared_data(o.file)) return inspect_prepared(o.file, o.samples, o.json);
   const RecordFile file = read_records(o.file, parse_on_error(o.on_error));
   const bool has_tokenizer = !o.tokenizer.empty();
   // Without a tokenizer the bytes of the text stand for tokens.
@@ -412,7 +415,9 @@ DataFileCommands add_data_file_commands(CLI::App& app) {
   auto looked = std::make_shared<InspectOptions>();
   CLI::App* inspect = app.add_subcommand(
       "inspect", "What a file of records holds: form, lengths, wrong lines, samples");
-  inspect->add_option("file", looked->file, "txt, jsonl, json, csv, tsv; also .gz and .zst")
+  inspect
+      ->add_option("file", looked->file,
+                   "txt, jsonl, json, csv, tsv; also .gz and .zst; or a folder of moe data prepare")
       ->required();
   inspect->add_option("-n,--samples", looked->samples, "records to show")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))

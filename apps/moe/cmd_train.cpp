@@ -4,6 +4,7 @@
 
 #include "moe/base/error.h"
 #include "moe/base/log.h"
+#include "moe/train/run_data.h"
 
 #include "apps/moe/train_options.h"
 
@@ -85,10 +86,54 @@ int train_and_report(const RunConfig& config, RunOptions options, bool json, Run
   return r.end == RunResult::End::interrupted ? int(ExitCode::interrupted) : 0;
 }
 
+namespace {
+
+/// What a run would read, without a model.
+int print_data(const RunConfig& config, bool json) {
+  const RunData opened = open_run_data(config, "");
+  const Dataset& data = opened.data;
+  const int64_t steps = steps_of_run(config, data),
+                windows = steps * config.train.batch_size * config.train.grad_accum;
+  const std::vector<SourceShare> sources = source_shares(config, data);
+  if (json) {
+    JsonArray list;
+    for (const SourceShare& s : sources)
+      list.push_back(JsonObject{{"path", s.path},
+                                {"share", s.share},
+                                {"windows", s.windows},
+                                {"validation_windows", s.validation_windows},
+                                {"epochs", s.epochs},
+                                {"most_epochs", s.most_epochs}});
+    print_json({{"steps", steps},
+                {"windows", windows},
+                {"train_windows", data.train->count()},
+                {"validation_windows", data.validation ? data.validation->count() : 0},
+                {"train_tokens", data.n_train_tokens},
+                {"vocab_size", data.vocab_size},
+                {"sources", std::move(list)}});
+    return 0;
+  }
+  std::string text;
+  for (const SourceShare& s : sources) text += source_line(s) + "\n";
+  const bool endless = data.n_train_tokens == 0;
+  text += fmt::format(
+      "{} steps read {} windows of {} tokens{}; validation {} windows", with_commas(steps),
+      with_commas(windows), config.data.seq_len,
+      endless ? std::string()
+              : fmt::format(", {:.3g} epochs of {} windows ({} tokens)",
+                            double(windows) / double(data.train->count()),
+                            with_commas(data.train->count()), with_commas(data.n_train_tokens)),
+      with_commas(data.validation ? data.validation->count() : 0));
+  print_line(text);
+  return 0;
+}
+
+}  // namespace
+
 RunCommand add_train(CLI::App& app) {
   struct Options {
     std::vector<std::string> arguments;
-    bool resume = false, log_json = false, json = false, print_config = false;
+    bool resume = false, log_json = false, json = false, print_config = false, dry_run = false;
     int threads = -1;
     int64_t seed = -1;
     std::string isa;
@@ -103,6 +148,8 @@ RunCommand add_train(CLI::App& app) {
                "each step's metrics as one JSON object a line on stdout");
   app.add_flag("--json", o->json, "the outcome as one JSON object on stdout");
   app.add_flag("--print-config", o->print_config, "print the merged configuration and stop");
+  app.add_flag("--dry-run", o->dry_run,
+               "open the data, print what the run would read and its steps, and stop");
   app.add_option("--threads", o->threads, "same as train.threads=N")->check(CLI::Range(0, 1024));
   add_seed_option(app, "--seed", o->seed, "same as train.seed=N");
   add_isa_option(app, o->isa);
@@ -115,6 +162,7 @@ RunCommand add_train(CLI::App& app) {
       print_line(trim(to_yaml(config)));
       return 0;
     }
+    if (o->dry_run) return print_data(config, o->json);
     if (!o->isa.empty()) use_kernels(o->isa.c_str());
     RunOptions options;
     options.resume = o->resume;

@@ -182,6 +182,63 @@ void ConfigTable::set(const std::string& path, const std::string& yaml) {
   Setter(*this, "").apply(node, path, 1);
 }
 
+void ConfigTable::set_item(const std::string& yaml, const std::string& what) {
+  const YamlNode node = parse_yaml(yaml, what);
+  const bool is_group_of_keys = node.kind == YamlNode::Kind::map;
+  try {
+    if (is_group_of_keys)
+      Setter(*this, "").apply(node, "", 1);
+    else if (node.kind == YamlNode::Kind::scalar)
+      set(keys_.front().path, yaml);
+    else
+      throw Error(str(kTag, "is ", printable(yaml, 60), ", must be a group of keys"));
+  } catch (const Error& error) {
+    throw Error(str(kTag, what, ": ", without_tag(error.what())), ExitCode::usage);
+  }
+}
+
+std::string ConfigTable::to_flow() const {
+  std::vector<std::string> parts;
+  for (const ConfigKey& key : keys_) parts.push_back(key.path + ": " + key.get());
+  return "{" + join(parts, ", ") + "}";
+}
+
+void ConfigTable::add_list(const std::string& path, const ConfigTable& names,
+                           const std::string& meaning, ListField field) {
+  std::vector<std::string> item;
+  for (const ConfigKey& key : names.keys())
+    item.push_back(str(key.path, ": ", key.range.empty() ? key.type : key.range));
+  ConfigKey key{.path = path,
+                .type = "list of groups",
+                .range = "[{" + join(item, ", ") + "}, ...]",
+                .meaning = meaning,
+                .set = {},
+                .get = {}};
+  key.set = [path, field, wanted = key.range](const std::string& yaml) {
+    const YamlNode node = parse_yaml(yaml, path);
+    const bool is_null = node.kind == YamlNode::Kind::null;
+    if (!is_null && node.kind != YamlNode::Kind::list)
+      throw Error(str(kTag, path, " is ", printable(yaml, 80), ", must be a list: ", wanted),
+                  ExitCode::usage);
+    field.resize(node.items.size());
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      ConfigTable table;
+      field.bind(i, table);
+      table.set_item(to_yaml_line(node.items[i]), str(path, '[', i, ']'));
+    }
+  };
+  key.get = [field] {
+    std::vector<std::string> items;
+    for (size_t i = 0; i < field.size(); ++i) {
+      ConfigTable table;
+      field.bind(i, table);
+      items.push_back(table.to_flow());
+    }
+    return "[" + join(items, ", ") + "]";
+  };
+  add(std::move(key));
+}
+
 void ConfigTable::read_file(const std::string& path) {
   read_yaml(moe::read_file(path, kMaxFileBytes), path);
 }

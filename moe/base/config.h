@@ -41,6 +41,24 @@ class ConfigTable {
   void string_or_list(const std::string& path, std::string& field, const std::string& meaning);
   void numbers(const std::string& path, std::vector<double>& field, size_t count, double min,
                double max, const std::string& meaning);
+  /// A list of groups of keys, such as [{path: a, weight: 2}, {path: b}], as a vector of structs:
+  /// bind adds the keys of one item ("path") to a table of its own. An item that is one value is
+  /// its first key: [a, b]. Setting the key replaces the whole list.
+  template <class Item>
+  void list(const std::string& path, std::vector<Item>& field, void (*bind)(ConfigTable&, Item&),
+            const std::string& meaning) {
+    Item names_only;
+    ConfigTable names;
+    bind(names, names_only);
+    add_list(path, names, meaning,
+             {.resize =
+                  [&field](size_t n) {
+                    field.clear();
+                    field.resize(n);
+                  },
+              .bind = [&field, bind](size_t i, ConfigTable& table) { bind(table, field[i]); },
+              .size = [&field] { return field.size(); }});
+  }
   void add(ConfigKey key);
   /// A group that is switched on by being present ("model.moe"): `present` becomes true when any
   /// key below it is set.
@@ -71,7 +89,16 @@ class ConfigTable {
     std::string meaning;
   };
   class Setter;
+  struct ListField {
+    std::function<void(size_t)> resize;
+    std::function<void(size_t, ConfigTable&)> bind;
+    std::function<size_t()> size;
+  };
 
+  void add_list(const std::string& path, const ConfigTable& names, const std::string& meaning,
+                ListField field);
+  void set_item(const std::string& yaml, const std::string& what);
+  std::string to_flow() const;
   bool is_group(std::string_view path) const;
   void mark_set(const std::string& path);
   void switch_off(const Group& group);

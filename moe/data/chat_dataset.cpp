@@ -7,33 +7,14 @@
 #include "moe/base/fs.h"
 #include "moe/base/log.h"
 #include "moe/base/rng.h"
+#include "moe/data/prepared_data.h"
 #include "moe/data/records.h"
 #include "moe/data/text_files.h"
+#include "moe/io/byte_sink.h"
+#include "moe/io/checksum.h"
 
 namespace moe {
-namespace {
 
-struct Sample {
-  uint64_t hash = 0;
-  EncodedChat chat = {};
-};
-
-struct Counts {
-  int64_t cut = 0, nothing_learned = 0;
-};
-
-std::vector<std::string> record_files(const std::string& path) {
-  MOE_CHECK(exists(path), "[data] ", printable(path), ": no such file or folder (data.path)");
-  if (!is_directory(path)) return {path};
-  std::vector<std::string> files;
-  for (const std::string& name : list_directory(path))
-    if (is_record_file(name)) files.push_back(join_path(path, name));
-  MOE_CHECK(!files.empty(), "[data] ", printable(path),
-            ": the folder holds no .jsonl, .json, .csv or .tsv file");
-  return files;
-}
-
-/// A hash of what a record says.
 uint64_t record_hash(const Record& record) {
   if (record.is_text()) return stable_hash(record.text);
   return stable_hash(to_json_line(JsonObject{{"messages", record.messages}}));
@@ -53,6 +34,33 @@ EncodedChat encode_record(const Record& record, const DataConfig& config,
   if (config.loss_on == "all") out.trained.assign(out.ids.size(), 1);
   return out;
 }
+
+bool learns_something(const EncodedChat& chat) {
+  const auto& trained = chat.trained;
+  return trained.size() >= 2 && std::find(trained.begin() + 1, trained.end(), 1) != trained.end();
+}
+
+std::vector<std::string> record_files(const std::string& path) {
+  MOE_CHECK(exists(path), "[data] ", printable(path), ": no such file or folder (data.path)");
+  if (!is_directory(path)) return {path};
+  std::vector<std::string> files;
+  for (const std::string& name : list_directory(path))
+    if (is_record_file(name)) files.push_back(join_path(path, name));
+  MOE_CHECK(!files.empty(), "[data] ", printable(path),
+            ": the folder holds no .jsonl, .json, .csv or .tsv file");
+  return files;
+}
+
+namespace {
+
+struct Sample {
+  uint64_t hash = 0;
+  EncodedChat chat = {};
+};
+
+struct Counts {
+  int64_t cut = 0, nothing_learned = 0;
+};
 
 void add_file(const std::string& path, const DataConfig& config, const ChatEncoder& encoder,
               std::vector<Sample>& samples, Counts& counts) {
@@ -78,12 +86,10 @@ void add_file(const std::string& path, const DataConfig& config, const ChatEncod
       sample.chat.trained.resize(most);
       ++counts.cut;
     }
-    // The first id is nobody's target.
-    const auto& trained = sample.chat.trained;
-    if (trained.size() < 2 || std::find(trained.begin() + 1, trained.end(), 1) == trained.end())
-      ++counts.nothing_learned;
-    else
+    if (learns_something(sample.chat))
       samples.push_back(std::move(sample));
+    else
+      ++counts.nothing_learned;
   }
 }
 
@@ -107,7 +113,49 @@ Packing chat_packing(const std::string& name) {
       ExitCode::usage);
 }
 
-Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) {
+namespace {
+
+/// Conversations that `moe data prepare` encoded.
+Dataset open_chat_shards(const DataConfig& config, const ChatEncoder& encoder) {
+  const PreparedData data = open_prepared(config, encoder.tokenizer());
+  const std::string what = "[data] " + printable(config.path);
+  MOE_CHECK(data.info.stage != "sft" ||
+                data.info.chat_template == xxh3_128_hex(as_bytes(encoder.source().text)),
+            what,
+            ": the shards were made with another chat template than that of the run; set "
+            "data.template=",
+            printable(join_path(config.path, "chat_template.jinja")), " or prepare the data again");
+  if (data.info.seq_len > 0 && data.info.seq_len < config.seq_len)
+    log_warning(str(what, ": its conversations were cut at --seq-len ", data.info.seq_len,
+                    ", less than data.seq_len=", config.seq_len));
+  Dataset out;
+  out.vocab_size = encoder.tokenizer().vocab_size();
+  const auto windows = [&](const std::shared_ptr<const ShardStream>& stream) {
+    SequencesFound found;
+    auto packed = shard_windows(stream, config.seq_len, chat_packing(config.packing),
+                                LongDocuments::cut_off, config.loss_on == "all", found);
+    MOE_CHECK(packed, what,
+              ": no conversation has a token to learn within data.seq_len=", config.seq_len,
+              "; raise it, or prepare the data with --seq-len ", config.seq_len);
+    if (found.cut > 0)
+      log_warning(str("[data] ", found.cut, " records are longer than data.seq_len=",
+                      config.seq_len, " and are cut at their end"));
+    if (found.nothing_learned > 0)
+      log_warning(str("[data] ", found.nothing_learned,
+                      " records hold no token to learn and are left out"));
+    return packed;
+  };
+  out.train = windows(data.train);
+  out.n_train_tokens = data.train->n_tokens();
+  if (!data.validation) return out;
+  out.validation = windows(data.validation);
+  out.n_validation_tokens = data.validation->n_tokens();
+  return out;
+}
+
+/// is_part: of several sources; one conversation is then for training.
+Dataset open_one(const DataConfig& config, const ChatEncoder& encoder, bool is_part) {
+  if (is_prepared_data(config.path)) return open_chat_shards(config, encoder);
   std::vector<Sample> samples;
   Counts counts;
   for (const std::string& file : record_files(config.path))
@@ -128,7 +176,8 @@ Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) 
   std::vector<uint64_t> hashes;
   for (const Sample& s : samples) hashes.push_back(s.hash);
   const size_t n_validation = validation_count(hashes, config.val_fraction);
-  MOE_CHECK(n_validation > 0 || config.val_fraction <= 0, "[data] ", printable(config.path),
+  MOE_CHECK(n_validation > 0 || config.val_fraction <= 0 || is_part, "[data] ",
+            printable(config.path),
             ": one conversation cannot be split; set data.val_fraction=0 or give more");
   Dataset out;
   out.vocab_size = encoder.tokenizer().vocab_size();
@@ -141,6 +190,13 @@ Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) 
     out.n_validation_tokens = static_cast<int64_t>(validation->sequences().ids.size());
   }
   return out;
+}
+
+}  // namespace
+
+Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder) {
+  if (config.mixture.empty()) return open_one(config, encoder, false);
+  return mix_datasets(config, [&](const DataConfig& one) { return open_one(one, encoder, true); });
 }
 
 }  // namespace moe

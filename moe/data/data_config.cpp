@@ -1,7 +1,62 @@
 // SPDX-License-Identifier: MIT
 #include "moe/data/data_config.h"
 
+#include <cmath>
+
+#include "moe/base/error.h"
+#include "moe/base/yaml_tree.h"
+
 namespace moe {
+namespace {
+
+/// A number above 0, or a word that stands for the 0 of the field.
+ConfigKey number_or_word(const std::string& path, double& field, const std::string& word,
+                         const std::string& meaning) {
+  const std::string wanted = "a number above 0, or " + word;
+  ConfigKey key{.path = path,
+                .type = "number or " + word,
+                .range = "> 0 | " + word,
+                .meaning = meaning,
+                .set = {},
+                .get = {}};
+  key.set = [path, &field, word, wanted](const std::string& yaml) {
+    if (trim(yaml) == word) {
+      field = 0;
+      return;
+    }
+    double value = 0;
+    ConfigTable one;
+    one.number(path, value, -1e300, 1e300, "");
+    try {
+      one.set(path, yaml);
+    } catch (const Error&) {
+      value = 0;  // no number at all
+    }
+    if (!(value > 0) || !std::isfinite(value) || value > 1e12)
+      throw Error(str("[config] ", path, " is ", yaml.empty() ? "empty" : printable(yaml, 80),
+                      ", must be ", wanted),
+                  ExitCode::usage);
+    field = value;
+  };
+  key.get = [&field, word] { return field == 0 ? word : yaml_number(field); };
+  return key;
+}
+
+void bind_source(ConfigTable& table, DataSource& source) {
+  table.string("path", source.path, "as data.path");
+  table.add(number_or_word("weight", source.weight, "size",
+                           "its share among the sources; size: in proportion to its windows"));
+  table.add(number_or_word("epochs", source.epochs, "any", "passes over it at most"));
+}
+
+}  // namespace
+
+std::vector<std::string> DataConfig::paths() const {
+  if (mixture.empty()) return {path};
+  std::vector<std::string> out;
+  for (const DataSource& source : mixture) out.push_back(source.path);
+  return out;
+}
 
 void add_data_keys(ConfigTable& table, DataConfig& config) {
   // 2^20 tokens a window: more than any model here can attend to, and products of it stay far below
@@ -10,8 +65,14 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
   table.string(
       "data.path", config.path,
       "Training data: demo (built in), a file of text (.txt) or of records with a field "
-      "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, or "
-      "a .npy/.bin file of token ids.");
+      "text (.jsonl, .json, .csv, .tsv), each also .gz or .zst, a folder of such files, a folder "
+      "of shards (moe data prepare), or a .npy/.bin file of token ids.");
+  table.list(
+      "data.mixture", config.mixture, bind_source,
+      "Several sources in place of data.path: [{path: a, weight: 0.7}, {path: b, weight: "
+      "0.3, epochs: 2}]. Weights are shares of the windows; without any, each source is seen "
+      "in proportion to its size ([a, b]). A source that was seen epochs times leaves its "
+      "share to the others.");
   table.string(
       "data.tokenizer", config.tokenizer,
       "byte, char, or the path of a tokenizer file or its folder; unused for .npy and .bin.");

@@ -4,14 +4,23 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "moe/base/config.h"
 
 namespace moe {
 
+/// One of several sources of training data.
+struct DataSource {
+  std::string path = {};  // as data.path
+  double weight = 0;      // 0: in proportion to its windows
+  double epochs = 0;      // passes over it at most; 0: as many as its share takes
+};
+
 struct DataConfig {
   /// demo, a file of text or records or a folder of them, a .npy or .bin file of token ids.
   std::string path = "demo";
+  std::vector<DataSource> mixture = {};  // several sources in place of path
   /// byte, char, or the path of a tokenizer file or of a folder that holds one.
   std::string tokenizer = "byte";
   int64_t seq_len = 256;            // tokens per window
@@ -27,6 +36,10 @@ struct DataConfig {
   std::string chat_template;          // name, file or folder; empty: the model's own, else chatml
   std::string loss_on = "assistant";  // assistant | all
   std::string turns = "every";        // every | last
+
+  bool is_demo() const { return mixture.empty() && path == "demo"; }
+  /// data.path, or that of each source.
+  std::vector<std::string> paths() const;
 };
 
 /// Adds the keys data.* to a table.

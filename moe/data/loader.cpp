@@ -2,7 +2,6 @@
 #include "moe/data/loader.h"
 
 #include "moe/base/error.h"
-#include "moe/data/permutation.h"
 
 namespace moe {
 
@@ -15,11 +14,7 @@ Loader::Loader(std::shared_ptr<const Windows> windows, LoaderConfig config)
 }
 
 int64_t Loader::window(int64_t step, int64_t in_step) const {
-  const int64_t place = step * windows_per_step() + in_step;
-  const int64_t epoch = place / windows_->count(), in_epoch = place % windows_->count();
-  return config_.shuffled
-             ? Permutation(windows_->count(), config_.seed, static_cast<uint64_t>(epoch))(in_epoch)
-             : in_epoch;
+  return windows_->at(step * windows_per_step() + in_step, config_.seed, config_.shuffled);
 }
 
 Batch Loader::batch(int64_t step, int64_t micro_batch) const {

@@ -2,6 +2,7 @@
 #include "moe/data/windows.h"
 
 #include "moe/base/error.h"
+#include "moe/data/permutation.h"
 
 namespace moe {
 
@@ -28,6 +29,11 @@ int64_t Windows::n_targets(int64_t w) const {
   Batch batch = empty_batch();
   append(w, 0, batch);
   return batch.n_targets;
+}
+
+int64_t Windows::at(int64_t place, uint64_t seed, bool shuffled) const {
+  const int64_t epoch = place / count(), in_epoch = place % count();
+  return shuffled ? Permutation(count(), seed, static_cast<uint64_t>(epoch))(in_epoch) : in_epoch;
 }
 
 int64_t TokenWindows::ids_of(int64_t w) const {

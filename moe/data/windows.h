@@ -20,6 +20,9 @@ class Windows {
   virtual void append(int64_t w, int64_t first_token_index, Batch& batch) const = 0;
   /// Targets of window w: what append would add to Batch::n_targets.
   virtual int64_t n_targets(int64_t w) const;
+  /// The window at a place (0, 1, 2 ... without an end) of the order in which they are trained on:
+  /// all of them again and again, shuffled anew each time, or in their own order.
+  virtual int64_t at(int64_t place, uint64_t seed, bool shuffled) const;
 };
 
 struct WindowShape {

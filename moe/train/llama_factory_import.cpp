@@ -117,16 +117,58 @@ class Importer {
       wrong(line_of("quantization_bit"), "adapters on a quantised model are not supported");
   }
   void data() {
+    std::vector<std::string> names;
+    for (const std::string& name : split(take("dataset"), ','))
+      if (!trim(name).empty()) names.push_back(trim(name));
     const std::string folder = take("dataset_dir").empty() ? "data" : take("dataset_dir"),
-                      dataset = take("dataset");
-    if (dataset.empty()) return;
-    if (dataset.find(',') != std::string::npos)
-      wrong(line_of("dataset"), "several data sets: put their files into one folder and name that");
-    const std::string info = join_path(folder, "dataset_info.json");
-    if (!exists(info)) {
-      add("data.path", exists(dataset) ? dataset : join_path(folder, dataset + ".json"));
+                      strategy = take("mix_strategy"), probabilities = take("interleave_probs");
+    if (names.empty()) return;
+    if (names.size() == 1) {
+      add("data.path", path_of(names[0], folder));
       return;
     }
+    std::vector<std::string> weights = mixing_weights(names.size(), strategy, probabilities);
+    std::vector<std::string> sources;
+    for (size_t i = 0; i < names.size(); ++i) {
+      std::string source = "{path: " + yaml_string(path_of(names[i], folder));
+      if (!weights.empty()) source += ", weight: " + weights[i];
+      // The mixture ends with the set that is used up first: none is seen again.
+      if (strategy == "interleave_under") {
+        const std::string epochs = take("num_train_epochs");
+        source += ", epochs: " + (epochs.empty() ? std::string("1") : epochs);
+      }
+      sources.push_back(source + "}");
+    }
+    add("data.mixture", "[" + join(sources, ", ") + "]");
+    if (strategy == "interleave_under")
+      out_.ignored.push_back(
+          "mix_strategy: interleave_under ends with the data set that is used up first; here its "
+          "share goes to the others");
+  }
+  /// Of interleaved data sets; none of concatenated ones.
+  std::vector<std::string> mixing_weights(size_t n, const std::string& strategy,
+                                          const std::string& probabilities) {
+    if (strategy.empty() || strategy == "concat") {
+      if (!probabilities.empty())
+        wrong(line_of("interleave_probs"),
+              "interleave_probs needs mix_strategy interleave_under or interleave_over");
+      return {};
+    }
+    if (strategy != "interleave_under" && strategy != "interleave_over")
+      wrong(line_of("mix_strategy"),
+            str("no mix_strategy ", printable(strategy, 40),
+                "; concat, interleave_under and interleave_over are known"));
+    if (probabilities.empty()) return std::vector<std::string>(n, "1");
+    std::vector<std::string> weights;
+    for (const std::string& weight : split(probabilities, ',')) weights.push_back(trim(weight));
+    if (weights.size() != n)
+      wrong(line_of("interleave_probs"),
+            str(weights.size(), " interleave_probs for ", n, " data sets"));
+    return weights;
+  }
+  std::string path_of(const std::string& dataset, const std::string& folder) {
+    const std::string info = join_path(folder, "dataset_info.json");
+    if (!exists(info)) return exists(dataset) ? dataset : join_path(folder, dataset + ".json");
     const Json json = read_json(info, "[dataset_info.json] " + info);
     const Json* entry = json.is_object() ? json.get_object().if_contains(dataset) : nullptr;
     if (!entry || !entry->is_object()) {
@@ -141,10 +183,10 @@ class Importer {
     if (!file || !file->is_string())
       wrong(line_of("dataset"), str("'", printable(dataset, 40), "' of ", info,
                                     " has no file_name; data sets of a hub are not downloaded"));
-    add("data.path", join_path(folder, std::string(std::string_view(file->get_string()))));
     if (entry->get_object().contains("columns"))
       out_.ignored.push_back("columns of " + dataset +
                              ": the form of the records is found from their fields");
+    return join_path(folder, std::string(std::string_view(file->get_string())));
   }
   void schedule() {
     const std::string type = take("lr_scheduler_type");
@@ -217,7 +259,8 @@ std::string keys_to_yaml(const std::vector<std::string>& keys) {
     char* end = nullptr;
     std::strtod(text.c_str(), &end);
     const bool plain = (!text.empty() && *end == 0) || text == "true" || text == "false";
-    const std::string value = plain ? text : yaml_string(text);
+    const bool is_list = text.starts_with("[{");
+    const std::string value = plain || is_list ? text : yaml_string(text);
     if (dot > equals) {
       top += entry.substr(0, equals) + ": " + value + "\n";
       continue;

@@ -39,8 +39,9 @@ ModelCard card_of(const RunConfig& config, const Trainer& trainer) {
                  .license = {},
                  .language = {},
                  .base_model = config.model.init_from,
-                 .datasets = {file_name(config.data.path)}};
-  if (config.data.path == "demo") card.language = "en";
+                 .datasets = {}};
+  for (const std::string& path : config.data.paths()) card.datasets.push_back(file_name(path));
+  if (config.data.is_demo()) card.language = "en";
   return card;
 }
 
@@ -226,7 +227,13 @@ void Run::open_data() {
   RunData opened = open_run_data(config_, from_.path);
   data_ = std::move(opened.data);
   chat_ = std::move(opened.chat);
-  config_.train.steps = steps_of_run(config_, data_);
+  const int64_t steps = steps_of_run(config_, data_);
+  if (!options_.quiet && !options_.log_json)
+    for (const SourceShare& source : source_shares(config_, data_)) log_info(source_line(source));
+  if (steps < config_.train.steps && config_.train.epochs <= 0)
+    log_warning(str("[train] the sources of data.mixture are seen as often as they may be after ",
+                    steps, " steps; the run ends there, not at train.steps=", config_.train.steps));
+  config_.train.steps = steps;
   if (!from_.path.empty() || config_.model.init_from.empty() || !data_.tokenizer) return;
   const auto theirs = tokenizer_of_source(config_.model.init_from);
   if (!theirs || tokenizer_to_json(*theirs) != tokenizer_to_json(*data_.tokenizer))

@@ -5,6 +5,7 @@
 
 #include "moe/base/error.h"
 #include "moe/base/fs.h"
+#include "moe/data/prepared_data.h"
 #include "moe/families/model_folder.h"
 #include "moe/io/checkpoint.h"
 #include "moe/optim/loss_scaler.h"
@@ -168,13 +169,17 @@ RunConfig read_run_config(const ConfigSource& source) {
     table.apply_overrides(source.overrides);
   });
   if (!config.model.init_from.empty()) take_init_from(table, source, config);
+  take_prepared_keys(table, config.data);
   // Part of the model from now on: evaluation and generation divide the same room.
   if (config.model.moe.capacity_factor > 0 && config.model.moe.capacity_tokens == 0)
     config.model.moe.capacity_tokens = config.data.seq_len;
   auto check = [](bool ok, const std::string& message) {
     if (!ok) throw Error("[config] " + message, ExitCode::usage);
   };
-  check(config.stage != "sft" || config.data.path != "demo",
+  check(config.data.mixture.empty() || config.data.path == "demo",
+        "data.path and data.mixture are both set; name all sources in data.mixture");
+  const std::vector<std::string> paths = config.data.paths();
+  check(config.stage != "sft" || std::find(paths.begin(), paths.end(), "demo") == paths.end(),
         "stage=sft needs conversations; set data.path to a file of them (moe data inspect shows "
         "what it holds)");
   check(!config.has_adapter() || !config.model.init_from.empty(),

@@ -52,3 +52,58 @@ head -c 200 texts.jsonl.gz >cut.jsonl.gz
 refused 1 "ends too early" "$moe" data inspect cut.jsonl.gz
 printf '\xff\xfea\x00' >utf16.txt
 refused 1 "byte 0 (line 1) is not UTF-8" "$moe" data inspect utf16.txt
+
+# Prepared shards train exactly as the files that they are made of.
+tiny="model.d_model=16 model.n_layers=1 data.seq_len=32 train.steps=3 train.eval_every=3"
+losses() { sed 's/"tokens_per_second": [^,}]*,*//' "$1/metrics.jsonl"; }
+expect_exit 0 "$moe" data prepare texts.jsonl --out shards
+expect_in out "data.path=shards"
+[ -z "$(ls -d shards.tmp* 2>/dev/null)" ] || fail "prepare left its temporary folder"
+expect_exit 0 "$moe" train data.path=texts.jsonl run_dir=direct $tiny
+expect_exit 0 "$moe" train data.path=shards run_dir=mapped $tiny
+[ "$(losses direct)" = "$(losses mapped)" ] || fail "shards give other losses than their text"
+"$moe" data chat -n 60 --out talk.jsonl >/dev/null
+expect_exit 0 "$moe" data prepare talk.jsonl --out talk --template qwen3 --turns last --seq-len 256 --json --threads 2
+expect_in out '"stage": "sft"'
+expect_exit 0 "$moe" train stage=sft data.path=talk.jsonl data.template=qwen3 data.turns=last run_dir=direct-sft $tiny data.seq_len=256
+expect_exit 0 "$moe" train stage=sft data.path=talk run_dir=mapped-sft $tiny data.seq_len=256
+[ "$(losses direct-sft)" = "$(losses mapped-sft)" ] || fail "shards give other losses than their conversations"
+expect_exit 0 "$moe" data inspect talk
+expect_in out "all checksums are right"
+expect_in out "--- document 4,"
+expect_exit 0 "$moe" data inspect talk --json -n 1
+expect_in out '"verified": true'
+refused 2 "already holds something" "$moe" data prepare texts.jsonl --out shards
+refused 1 "bad.jsonl line 1" "$moe" data prepare bad.jsonl --out never
+[ ! -e never ] || fail "a refused file left a folder"
+"$moe" tokenizer train texts.jsonl --vocab-size 300 --out tok >/dev/null 2>&1
+refused 1 "made with another tokenizer" "$moe" train data.path=shards data.tokenizer=tok run_dir=bad $tiny
+printf 'x' | dd of=shards/train-00000.shard bs=1 seek=5000 conv=notrunc 2>/dev/null
+refused 1 "differs from its checksum" "$moe" train data.path=shards run_dir=bad $tiny
+refused 1 "differs from its checksum" "$moe" data inspect shards
+# A disk that is full, or an end by force, leaves no folder that looks whole.
+for _ in $(seq 400); do cat texts.jsonl; done >many.jsonl
+(ulimit -f 200; expect_exit 74 "$moe" data prepare many.jsonl --out full)
+[ ! -e full ] && [ -z "$(ls -d full.tmp* 2>/dev/null)" ] || fail "a full disk left something"
+
+# Several sources: shares, limits, a run that goes on, and what is refused.
+seq 400 | sed 's/.*/{"text": "number & and &"}/' >numbers.jsonl
+mixture="data.mixture=[{path: texts.jsonl, weight: 3}, {path: numbers.jsonl, weight: 1, epochs: 0.5}]"
+expect_exit 0 "$moe" train --dry-run "$mixture" $tiny
+expect_in out "texts.jsonl: "
+expect_in out "of at most 0.5"
+expect_exit 0 "$moe" train "$mixture" run_dir=mixed $tiny train.steps=8 train.checkpoint_every=4
+expect_in err "numbers.jsonl: "
+expect_exit 0 "$moe" train "$mixture" run_dir=mixed2 $tiny train.steps=4
+expect_exit 0 "$moe" train --resume mixed2 train.steps=8 train.eval_every=3
+expect_exit 0 "$moe" train "data.mixture=[texts.jsonl, numbers.jsonl]" run_dir=plain $tiny
+expect_exit 0 "$moe" train stage=sft "data.mixture=[{path: talk.jsonl, weight: 1}, {path: talk, weight: 1}]" data.template=qwen3 data.turns=last data.tokenizer=byte run_dir=mixed-sft $tiny data.seq_len=256
+refused 2 "did you mean weight?" "$moe" train "data.mixture=[{path: texts.jsonl, wieght: 1}]" run_dir=bad
+refused 2 "weight is -1" "$moe" train "data.mixture=[{path: texts.jsonl, weight: -1}]" run_dir=bad
+refused 2 "weight is 0" "$moe" train "data.mixture=[{path: texts.jsonl, weight: 0}]" run_dir=bad
+refused 1 "none.jsonl: no such file" "$moe" train "data.mixture=[texts.jsonl, none.jsonl]" run_dir=bad
+refused 2 "both set" "$moe" train data.path=texts.jsonl "data.mixture=[texts.jsonl, none.jsonl]" run_dir=bad
+printf 'stage: sft\ndataset_dir: .\ndataset: talk,identity\nmix_strategy: interleave_over\ninterleave_probs: 0.6,0.4\n' >lf.yaml
+echo '{"talk": {"file_name": "talk.jsonl"}, "identity": {"file_name": "self.jsonl"}}' >dataset_info.json
+expect_exit 0 "$moe" config import lf.yaml --out ours.yaml
+expect_exit 0 "$moe" train ours.yaml run_dir=imported $tiny data.seq_len=256

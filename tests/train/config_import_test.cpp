@@ -146,5 +146,41 @@ output_dir: saves/x
       std::string::npos);
 }
 
+TEST(ConfigImport, SeveralDataSetsOfLlamaFactoryAreAMixture) {
+  const TempFolder folder;
+  write_file_atomic(real_fs(), folder / "dataset_info.json",
+                    R"({"me": {"file_name": "me.json"}, "zh": {"file_name": "zh.jsonl"}})");
+  const auto read = [&](const std::string& more) {
+    const ImportedConfig c = import_llama_factory(
+        str("dataset_dir: ", folder.path(), "\ndataset: me, zh\n", more), "test");
+    RunConfig config;
+    ConfigTable table;
+    bind_run_keys(table, config);
+    table.read_yaml(keys_to_yaml(c.keys), "ours");
+    return config.data;
+  };
+  const DataConfig plain = read("");
+  EXPECT_EQ(plain.paths(), (std::vector<std::string>{folder / "me.json", folder / "zh.jsonl"}));
+  EXPECT_EQ(plain.mixture[0].weight, 0);
+  EXPECT_EQ(read("mix_strategy: concat\n").mixture[1].weight, 0);
+  const DataConfig over = read("mix_strategy: interleave_over\ninterleave_probs: 0.7,0.3\n");
+  EXPECT_EQ(over.mixture[0].weight, 0.7);
+  EXPECT_EQ(over.mixture[1].weight, 0.3);
+  EXPECT_EQ(over.mixture[1].epochs, 0);
+  const DataConfig under = read("mix_strategy: interleave_under\nnum_train_epochs: 2.0\n");
+  EXPECT_EQ(under.mixture[0].weight, 1);
+  EXPECT_EQ(under.mixture[1].epochs, 2);
+  const auto refused = [&](const std::string& more) { return error_of([&] { read(more); }); };
+  EXPECT_NE(refused("mix_strategy: mix\n").find("test line 3: no mix_strategy mix"),
+            std::string::npos);
+  EXPECT_NE(refused("mix_strategy: interleave_over\ninterleave_probs: 1\n")
+                .find("1 interleave_probs for 2 data sets"),
+            std::string::npos);
+  EXPECT_NE(refused("mix_strategy: interleave_over\ninterleave_probs: 1,-1\n")
+                .find("data.mixture[1]: weight is -1"),
+            std::string::npos);
+  EXPECT_NE(refused("interleave_probs: 0.5,0.5\n").find("needs mix_strategy"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace moe

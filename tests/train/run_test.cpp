@@ -17,6 +17,7 @@
 #include "moe/nn/init.h"
 #include "moe/ops/cross_entropy.h"
 #include "moe/train/adapter_report.h"
+#include "moe/train/run_data.h"
 
 #include "tests/base/temp_folder.h"
 
@@ -588,6 +589,57 @@ RunConfig chat_config(const TempFolder& folder, std::vector<std::string> more) {
                                         "optim.warmup_steps=0"};
   overrides.insert(overrides.end(), more.begin(), more.end());
   return read_run_config({.file = "", .overrides = overrides});
+}
+
+TEST(Mixture, AResumedRunEqualsTheUndisturbedOneBitForBit) {
+  const TempFolder folder;
+  write_file_atomic(real_fs(), folder / "a.txt", text_of(3000));
+  std::string records;
+  for (int i = 0; i < 50; ++i)
+    records += to_json_line(JsonObject{{"text", str("line ", i, ": ", text_of(60))}}) + "\n";
+  write_file_atomic(real_fs(), folder / "b.jsonl", records);
+  const auto config_in = [&](const std::string& name, int64_t threads) {
+    RunConfig config = tiny(folder / name);
+    config.data.mixture = {{folder / "a.txt", 2, 0}, {folder / "b.jsonl", 1.5, 0.2}};
+    config.train.threads = threads;
+    return config;
+  };
+  run_training(config_in("whole", 1), quiet());
+  const auto whole = outcome(folder / "whole", 12);
+  for (const int64_t stop_after : {1, 5, 8, 11}) {
+    const RunConfig config = config_in(str("stopped", stop_after), 2);
+    EXPECT_EQ(run_until(config, stop_after).end, RunResult::End::interrupted);
+    RunOptions resume = quiet();
+    resume.resume = true;
+    run_training(config, resume);
+    EXPECT_EQ(outcome(config.run_dir, 12), whole) << stop_after;
+  }
+}
+
+TEST(Mixture, ARunEndsWhereEverySourceWasSeenAsOftenAsItMay) {
+  const TempFolder folder;
+  write_file_atomic(real_fs(), folder / "a.txt", text_of(1600));
+  RunConfig config = tiny(folder / "run");
+  config.data.val_fraction = 0;
+  config.data.mixture = {{folder / "a.txt", 1, 0.5}, {folder / "a.txt", 3, 0.25}};
+  config.train.steps = 1000;
+  const RunData data = open_run_data(config, "");
+  const int64_t windows = data.data.mixture->n_places();
+  EXPECT_EQ(run_training(config, quiet()).steps, windows / 3);
+  const auto shares = source_shares(config, data.data);
+  ASSERT_EQ(shares.size(), 2u);
+  EXPECT_NEAR(shares[0].share + shares[1].share, 1, 1e-12);
+  EXPECT_LE(shares[1].epochs, 0.27);
+  config.train.batch_size = 100;
+  EXPECT_NE(error_of([&] { steps_of_run(config, data.data); }).find("raise their epochs"),
+            std::string::npos);
+}
+
+TEST(Mixture, PathAndMixtureTogetherAreRefused) {
+  EXPECT_NE(error_of([] {
+              read_run_config({.file = "", .overrides = {"data.path=a", "data.mixture=[b, c]"}});
+            }).find("both set"),
+            std::string::npos);
 }
 
 TEST(FineTuning, LearnsTheAssistantsTokensAlone) {
