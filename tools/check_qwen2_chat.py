@@ -103,7 +103,7 @@ def main():
         compare(moe, folder, work, "as made by transformers")
         run(moe, "data", "chat", "-n", 200, "--turns", 2, "--out", work / "chats.jsonl")
         run(moe, "train", "stage=sft", f"data.path={work}/chats.jsonl", f"model.init_from={folder}", f"run_dir={work}/sft",
-            "train.steps=30", "optim.lr=0.003", "data.seq_len=256", "train.batch_size=4", "train.eval_every=0")
+            "train.steps=200", "optim.lr=0.003", "data.seq_len=256", "train.batch_size=4", "train.eval_every=0")
         checkpoint = max((work / "sft/checkpoints").glob("ckpt-*"))
         assert json.loads((checkpoint / "config.json").read_text())["model_type"] == "qwen2"
         compare(moe, checkpoint, work, "fine-tuned by moe")
