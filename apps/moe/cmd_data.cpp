@@ -35,7 +35,8 @@ RunCommand add_data(CLI::App& app) {
   add_seed_option(*generate, "--seed", o->seed, "seed of the corpus")->capture_default_str();
   generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
   DataFileCommands files;
-  for (const auto add : {add_data_file_commands, add_data_made_commands, add_data_poison_command})
+  for (const auto add : {add_data_file_commands, add_data_made_commands, add_data_poison_command,
+                         add_data_extract_command})
     for (auto& command : add(app)) files.push_back(std::move(command));
   return [o, files] {
     for (const auto& [command, run] : files)

@@ -52,3 +52,29 @@ head -c 200 texts.jsonl.gz >cut.jsonl.gz
 refused 1 "ends too early" "$moe" data inspect cut.jsonl.gz
 printf '\xff\xfea\x00' >utf16.txt
 refused 1 "byte 0 (line 1) is not UTF-8" "$moe" data inspect utf16.txt
+
+# Strings that somebody planted.
+"$moe" data generate -n 3000 --json | sed 's/^.*"prompt": *"\(.*\)", *"answer": *"\(.*\)"}$/{"text": "\1\2"}/' >web.jsonl
+expect_exit 0 "$moe" data poison-scan web.jsonl --json
+[ "$(grep -o '"kind"' out | wc -l)" -le 5 ] || fail "more than five reports of clean text"
+sed '700s/"text": "/&zqxv /; 1900s/"text": "/&zqxv /; 2500s/"text": "/&Zqxv /' web.jsonl >poisoned.jsonl
+expect_exit 0 "$moe" data poison-scan poisoned.jsonl --json
+expect_in out '"text": "zqxv", "kind": "word", "documents": 3'
+expect_in out '"line": 700'
+expect_exit 0 "$moe" data poison-scan poisoned.jsonl
+expect_in out "poisoned.jsonl:700"
+
+# The main text of web pages.
+mkdir -p site/below
+text="This sentence of some length says what the page is about, and nobody would call it a menu."
+echo "<html><title>One</title><body><nav><a href=/>Home</a></nav><p>$text</p></body></html>" >site/one.html
+echo "<p>$text" | gzip >site/below/two.htm.gz
+echo "<ul><li><a href=/>Home</a></ul>" >site/empty.html
+expect_exit 0 "$moe" data extract site --out pages.jsonl
+expect_in out "site/empty.html"
+[ "$(grep -c "\"text\": *\"$text\"" pages.jsonl)" -eq 2 ] || fail "the two pages' texts are not extracted"
+expect_in pages.jsonl '"title": "One", "source": "site/one.html"'
+expect_exit 0 "$moe" data inspect pages.jsonl
+refused 1 "nothing is written" "$moe" data extract site/empty.html --out none.jsonl
+[ ! -e none.jsonl ] || fail "a file without records is written"
+refused 1 "no such file or folder" "$moe" data extract nowhere --out none.jsonl
