@@ -246,14 +246,17 @@ struct FilterCommand {
 };
 
 int run_filter(const FilterCommand& o) {
-  make_directories(real_fs(), o.out);
+  std::map<std::string, std::string> outputs;  // written once all is read
   Table table({"file", "records", "kept", "left out"});
   JsonArray rows;
   std::string rejected;
   for (const std::string& path : o.files) {
     const RecordFile file = read_records(path, parse_on_error(o.on_error));
     std::map<std::string, int64_t> broken;
-    std::string content;
+    const auto [output, is_new] = outputs.try_emplace(join_path(o.out, output_name(path)));
+    MOE_CHECK(is_new, "[data] two files would be written as ", output_name(path),
+              "; rename one of them");
+    std::string& content = output->second;
     int64_t kept = 0;
     for (const Record& record : file.records) {
       const std::string rule = broken_rule(words_of(record), o.rules);
@@ -268,7 +271,6 @@ int run_filter(const FilterCommand& o) {
       why["line"] = record.line;
       if (!o.rejected.empty()) rejected += to_json_line(why) + "\n";
     }
-    write_file_atomic(real_fs(), join_path(o.out, output_name(path)), content);
     JsonObject counts;
     std::vector<std::string> reasons;
     for (const auto& [rule, n] : broken) {
@@ -280,6 +282,8 @@ int run_filter(const FilterCommand& o) {
     rows.push_back(JsonObject{
         {"file", path}, {"records", file.records.size()}, {"kept", kept}, {"left_out", counts}});
   }
+  make_directories(real_fs(), o.out);
+  for (const auto& [path, content] : outputs) write_file_atomic(real_fs(), path, content);
   if (!o.rejected.empty()) write_file_atomic(real_fs(), o.rejected, rejected);
   if (o.json)
     print_json({{"files", rows}});
@@ -301,7 +305,6 @@ struct SplitCommand {
 int run_split(const SplitCommand& o) {
   if (o.validation + o.test >= 1)
     throw Error("[data split] --val and --test leave nothing to train on", ExitCode::usage);
-  make_directories(real_fs(), o.out);
   std::map<std::string, std::string> parts{{"train", ""}};
   if (o.validation > 0) parts["val"] = "";
   if (o.test > 0) parts["test"] = "";
@@ -315,6 +318,7 @@ int run_split(const SplitCommand& o) {
     }
   JsonObject out;
   Table table({"part", "records", "written"});
+  make_directories(real_fs(), o.out);
   for (const auto& [part, content] : parts) {
     const std::string path = join_path(o.out, part + ".jsonl");
     write_file_atomic(real_fs(), path, content);

@@ -53,6 +53,24 @@ refused 1 "ends too early" "$moe" data inspect cut.jsonl.gz
 printf '\xff\xfea\x00' >utf16.txt
 refused 1 "byte 0 (line 1) is not UTF-8" "$moe" data inspect utf16.txt
 
+# What cannot be read leaves nothing behind, and says it in one line.
+for command in "filter" "split" "dedup"; do
+  refused 1 "none of 1 records is good; mend them, the first: line 1: 'text' is no text" "$moe" data $command bad.jsonl --out nothing
+  refused 1 "bad.jsonl" "$moe" data $command texts.jsonl bad.jsonl --out nothing --on-error stop
+  [ ! -e nothing ] || fail "$command leaves a folder behind"
+done
+printf '\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": "two"}\r\n' >windows.jsonl
+expect_exit 0 "$moe" data text windows.jsonl --out windows.txt
+[ "$(cat windows.txt)" = "$(printf 'one\n\ntwo')" ] || fail "a byte order mark or line ends of Windows"
+{
+  printf '{"text": "'
+  head -c 100000000 /dev/zero | tr '\0' x
+  printf '"}\n{"text": "small"}\n'
+} >big.jsonl
+expect_exit 0 "$moe" data filter big.jsonl --max-chars 1000 --out small
+[ "$(wc -l <small/big.jsonl)" -eq 1 ] || fail "a line of 100 MB"
+rm big.jsonl
+
 # Strings that somebody planted.
 "$moe" data generate -n 3000 --json | sed 's/^.*"prompt": *"\(.*\)", *"answer": *"\(.*\)"}$/{"text": "\1\2"}/' >web.jsonl
 expect_exit 0 "$moe" data poison-scan web.jsonl --json
