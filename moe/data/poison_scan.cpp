@@ -49,6 +49,19 @@ bool may_be_trigger(std::string_view unit) {
   return n <= kLongest && (odd > 0 || (letters > 0 && n > 1) || seldom > 1);
 }
 
+/// Letters alone, dots and apostrophes among them: with capitals it may be a name.
+bool is_name(std::string_view unit) {
+  const uint16_t* flags = code_point_flags();
+  for (size_t i = 0; i < unit.size();) {
+    const CodePoint c = code_point_at(unit, i);
+    if (!(flags[c.value] & (kLetter | kMark)) && c.value != '.' && c.value != '\'' &&
+        c.value != '-' && c.value != 0x2019)
+      return false;
+    i += c.size;
+  }
+  return true;
+}
+
 struct Occurrence {
   int32_t part;
   int32_t at;  // units of the part before it
@@ -59,9 +72,10 @@ struct Candidate {
   const std::vector<Occurrence>* occurrences = nullptr;
   std::vector<int64_t> documents = {};  // ascending
   double context = 0, context_variance = 0;
-  double spelling = 0;                          // bits a character
-  bool upper_case = false, mixed_case = false;  // mostly written so
-  double answers = 0;                           // bits
+  double spelling = 0;      // bits a character
+  bool upper_case = false;  // of letters, mostly written with capitals
+  bool mixed_case = false;  // mostly written so
+  double answers = 0;       // bits
   int64_t n_same_answer = 0;
   double k() const { return double(documents.size()); }
 };
@@ -232,7 +246,8 @@ class Scan {
           mixed += units_.n_mixed[size_t(u)];
         }
         c.spelling = bits / characters;
-        c.upper_case = 2 * upper > written;
+        c.upper_case =
+            2 * upper > written && c.words.size() == 1 && is_name(units_.names[size_t(c.words[0])]);
         c.mixed_case = 2 * mixed > written;
       }
     });
