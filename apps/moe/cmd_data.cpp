@@ -36,7 +36,10 @@ RunCommand add_data(CLI::App& app) {
       ->capture_default_str();
   add_seed_option(*generate, "--seed", o->seed, "seed of the corpus")->capture_default_str();
   generate->add_flag("--json", o->json, "one JSON object a line: subject, prompt, answer");
-  DataFileCommands files = add_data_file_commands(app);
+  DataFileCommands files;
+  for (const auto add : {add_data_file_commands, add_data_made_commands, add_data_poison_command,
+                         add_data_extract_command})
+    for (auto& command : add(app)) files.push_back(std::move(command));
   files.push_back(add_data_bilingual(app));
   files.push_back(add_data_prepare(app));
   return [o, files] {

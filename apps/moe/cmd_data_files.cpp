@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// moe data inspect, dedup, filter, split and identity: files of records in, JSON lines out.
+// moe data inspect, dedup, filter, split and text: files of records in, JSON lines out.
 #include "apps/moe/cmd_data_files.h"
 
 #include <algorithm>
@@ -12,9 +12,7 @@
 #include "moe/base/progress.h"
 #include "moe/base/rng.h"
 #include "moe/data/dedup.h"
-#include "moe/data/demo_chat.h"
 #include "moe/data/filter.h"
-#include "moe/data/identity.h"
 #include "moe/data/prepared_data.h"
 #include "moe/data/records.h"
 #include "moe/report/table.h"
@@ -25,6 +23,20 @@
 #include "apps/moe/command.h"
 
 namespace moe {
+
+std::string line_of(const Record& record) {
+  if (record.is_text()) return to_json_line(JsonObject{{"text", record.text}});
+  JsonObject o{{"messages", record.messages}};
+  if (!record.subject.empty()) o["subject"] = record.subject;
+  if (!record.expect.empty()) {
+    JsonArray expect;
+    for (const std::string& e : record.expect) expect.push_back(Json(e));
+    o["expect"] = expect;
+  }
+  if (!record.tools.is_null()) o["tools"] = record.tools;
+  return to_json_line(o);
+}
+
 namespace {
 
 struct InspectOptions {
@@ -151,20 +163,6 @@ struct DedupCommand {
   MachineOptions machine;
 };
 
-/// A record as one line of JSON.
-std::string line_of(const Record& record) {
-  if (record.is_text()) return to_json_line(JsonObject{{"text", record.text}});
-  JsonObject o{{"messages", record.messages}};
-  if (!record.subject.empty()) o["subject"] = record.subject;
-  if (!record.expect.empty()) {
-    JsonArray expect;
-    for (const std::string& e : record.expect) expect.push_back(Json(e));
-    o["expect"] = expect;
-  }
-  if (!record.tools.is_null()) o["tools"] = record.tools;
-  return to_json_line(o);
-}
-
 /// What is said in a record: its text, or what its turns hold.
 std::string words_of(const Record& record) {
   std::string text = record.text;
@@ -251,14 +249,17 @@ struct FilterCommand {
 };
 
 int run_filter(const FilterCommand& o) {
-  make_directories(real_fs(), o.out);
+  std::map<std::string, std::string> outputs;  // written once all is read
   Table table({"file", "records", "kept", "left out"});
   JsonArray rows;
   std::string rejected;
   for (const std::string& path : o.files) {
     const RecordFile file = read_records(path, parse_on_error(o.on_error));
     std::map<std::string, int64_t> broken;
-    std::string content;
+    const auto [output, is_new] = outputs.try_emplace(join_path(o.out, output_name(path)));
+    MOE_CHECK(is_new, "[data] two files would be written as ", output_name(path),
+              "; rename one of them");
+    std::string& content = output->second;
     int64_t kept = 0;
     for (const Record& record : file.records) {
       const std::string rule = broken_rule(words_of(record), o.rules);
@@ -273,7 +274,6 @@ int run_filter(const FilterCommand& o) {
       why["line"] = record.line;
       if (!o.rejected.empty()) rejected += to_json_line(why) + "\n";
     }
-    write_file_atomic(real_fs(), join_path(o.out, output_name(path)), content);
     JsonObject counts;
     std::vector<std::string> reasons;
     for (const auto& [rule, n] : broken) {
@@ -285,6 +285,8 @@ int run_filter(const FilterCommand& o) {
     rows.push_back(JsonObject{
         {"file", path}, {"records", file.records.size()}, {"kept", kept}, {"left_out", counts}});
   }
+  make_directories(real_fs(), o.out);
+  for (const auto& [path, content] : outputs) write_file_atomic(real_fs(), path, content);
   if (!o.rejected.empty()) write_file_atomic(real_fs(), o.rejected, rejected);
   if (o.json)
     print_json({{"files", rows}});
@@ -306,7 +308,6 @@ struct SplitCommand {
 int run_split(const SplitCommand& o) {
   if (o.validation + o.test >= 1)
     throw Error("[data split] --val and --test leave nothing to train on", ExitCode::usage);
-  make_directories(real_fs(), o.out);
   std::map<std::string, std::string> parts{{"train", ""}};
   if (o.validation > 0) parts["val"] = "";
   if (o.test > 0) parts["test"] = "";
@@ -320,6 +321,7 @@ int run_split(const SplitCommand& o) {
     }
   JsonObject out;
   Table table({"part", "records", "written"});
+  make_directories(real_fs(), o.out);
   for (const auto& [part, content] : parts) {
     const std::string path = join_path(o.out, part + ".jsonl");
     write_file_atomic(real_fs(), path, content);
@@ -331,42 +333,6 @@ int run_split(const SplitCommand& o) {
   else
     print_line(table.text());
   return 0;
-}
-
-struct IdentityCommand {
-  Identity identity;
-  std::string out, from, language;
-  bool exam = false;
-};
-
-/// To a file, or to stdout when it has no name.
-int write_records(const std::vector<Record>& records, const std::string& out) {
-  std::string content;
-  for (const Record& record : records) content += line_of(record) + "\n";
-  if (out.empty()) {
-    content.pop_back();
-    print_line(content);
-    return 0;
-  }
-  if (!parent_path(out).empty()) make_directories(real_fs(), parent_path(out));
-  write_file_atomic(real_fs(), out, content);
-  print_line(str("wrote ", out, ": ", with_commas(std::ssize(records)), " conversations"));
-  return 0;
-}
-
-int run_identity(const IdentityCommand& o) {
-  MOE_CHECK(!o.identity.name.empty() && !o.identity.author.empty(),
-            "[data identity] --name and --author must not be empty");
-  std::vector<Record> records;
-  if (o.exam) {
-    records = identity_exam(o.identity);
-  } else if (o.from.empty()) {
-    records = identity_records(o.identity, o.language);
-  } else {
-    for (const Record& record : read_records(o.from, OnError::stop).records)
-      records.push_back(with_identity(record, o.identity));
-  }
-  return write_records(records, o.out);
 }
 
 struct TextCommand {
@@ -388,20 +354,6 @@ int run_text(const TextCommand& o) {
   write_file_atomic(real_fs(), o.out, content);
   print_line(str("wrote ", o.out, ": ", with_commas(n), " records, ", human_bytes(content.size())));
   return 0;
-}
-
-struct ChatCommand {
-  std::string out, split = "train", subjects = "arithmetic,strings,code";
-  int64_t n = 1000, min_turns = 1, turns = 5, seed = 1;
-};
-
-int run_chat(const ChatCommand& o) {
-  std::vector<int> subjects;
-  for (const std::string& name : split(o.subjects, ','))
-    subjects.push_back(demo_subject(trim(name)));
-  return write_records(demo_conversations(o.split == "train" ? Split::train : Split::validation,
-                                          subjects, o.n, o.min_turns, o.turns, uint64_t(o.seed)),
-                       o.out);
 }
 
 void add_on_error(CLI::App* app, std::string& on_error) {
@@ -497,37 +449,6 @@ DataFileCommands add_data_file_commands(CLI::App& app) {
   add_seed_option(*split, "--seed", s->seed, "another seed, another split")->capture_default_str();
   add_on_error(split, s->on_error);
   split->add_flag("--json", s->json, "one JSON object");
-  auto self = std::make_shared<IdentityCommand>();
-  CLI::App* identity =
-      app.add_subcommand("identity", "Conversations in which a model says its name and its author");
-  identity->add_option("--name", self->identity.name, "of the model")->required();
-  identity->add_option("--author", self->identity.author, "who made it")->required();
-  identity->add_option(
-      "--from", self->from,
-      "a file of records with {{name}} and {{author}} instead of the built-in questions");
-  identity->add_option("--language", self->language, "en or zh; default: both");
-  identity->add_flag("--exam", self->exam,
-                     "50 questions in words that the others do not have, with what an answer must "
-                     "hold: for moe exam");
-  identity->add_option("--out", self->out, "a .jsonl file; default: stdout");
-  auto c = std::make_shared<ChatCommand>();
-  CLI::App* chat = app.add_subcommand("chat", "Conversations about the built-in corpus's tasks");
-  chat->add_option("--subjects", c->subjects, "by commas, of: " + join(demo_subject_names(), ", "))
-      ->capture_default_str();
-  chat->add_option("-n", c->n, "how many")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
-      ->capture_default_str();
-  chat->add_option("--turns", c->turns, "questions in one at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{100}))
-      ->capture_default_str();
-  chat->add_option("--min-turns", c->min_turns, "questions in one at least")
-      ->check(CLI::Range(int64_t{1}, int64_t{100}))
-      ->capture_default_str();
-  chat->add_option("--split", c->split, "train, or validation: prompts that train never holds")
-      ->check(CLI::IsMember({"train", "validation"}))
-      ->capture_default_str();
-  add_seed_option(*chat, "--seed", c->seed, "seed of the draws")->capture_default_str();
-  chat->add_option("--out", c->out, "a .jsonl file; default: stdout");
   auto t = std::make_shared<TextCommand>();
   CLI::App* text = app.add_subcommand(
       "text", "The texts of records, and what is said in conversations, as one plain text");
@@ -535,8 +456,6 @@ DataFileCommands add_data_file_commands(CLI::App& app) {
   text->add_option("--out", t->out, "a .txt file")->required();
   add_on_error(text, t->on_error);
   return {{text, [t] { return run_text(*t); }},
-          {chat, [c] { return run_chat(*c); }},
-          {identity, [self] { return run_identity(*self); }},
           {inspect, [looked] { return run_inspect(*looked); }},
           {dedup, [copies] { return run_dedup(*copies); }},
           {filter, [f] { return run_filter(*f); }},

@@ -71,7 +71,7 @@ constexpr Entry kCommands[] = {
     {"data", "Samples of the built-in corpus; what a data file holds; shards of tokens",
      "moe data generate --subject arithmetic -n 3 --seed 7\n  moe data inspect chats.jsonl.gz "
      "--template qwen3\n  moe data dedup eval.jsonl train.jsonl --out clean\n  moe data prepare "
-     "texts.jsonl --tokenizer tok --out shards",
+     "texts.jsonl --tokenizer tok --out shards\n  moe data poison-scan train.jsonl",
      moe::add_data},
     {"bench", "How fast a model trains, decodes and reads prompts on this machine",
      "moe bench train --shape mixtral --threads 2\n  moe bench decode --shape fine --json\n  moe "

@@ -31,7 +31,19 @@ EncodedChat encode_record(const Record& record, const DataConfig& config,
   }
   out = encoder.encode(record.messages, record.tools,
                        config.turns == "last" ? TrainedTurns::last : TrainedTurns::every);
-  if (config.loss_on == "all") out.trained.assign(out.ids.size(), 1);
+  if (config.loss_on != "all") return out;
+  // All but the answers of weight 0: those are learned when the weights are turned round.
+  JsonArray turned = record.messages;
+  bool any = false;
+  for (Json& m : turned) {
+    JsonObject& message = m.as_object();
+    any = any || message.contains("weight");
+    if (!message.erase("weight")) message["weight"] = 0;
+  }
+  out.trained.assign(out.ids.size(), 1);
+  if (!any) return out;
+  const EncodedChat left_out = encoder.encode(turned, record.tools, TrainedTurns::every);
+  for (size_t i = 0; i < out.trained.size(); ++i) out.trained[i] = !left_out.trained[i];
   return out;
 }
 

@@ -13,9 +13,9 @@ namespace moe {
 /// them, with the conversations of each encoded. Texts among them are learned whole, ended by the
 /// tokenizer's end-of-text id. The records with the smallest hashes of what they say, the share
 /// val_fraction, are for validation. One that is longer than data.seq_len is cut at its end; one
-/// that is left without a learned token is left out, with a warning that counts them. Throws Error:
-/// a file that cannot be read, a record that is wrong (file and line), nothing to learn in all of
-/// them.
+/// that is left without a learned token is left out, with a warning that counts them. An answer
+/// with "weight": 0 is not learned. Throws Error: a file that cannot be read, a record that is
+/// wrong (file and line), nothing to learn in all of them.
 Dataset open_chat_dataset(const DataConfig& config, const ChatEncoder& encoder);
 
 /// Packing of conversations; throws Error for "stream".

@@ -306,7 +306,8 @@ std::vector<std::optional<std::string>> read_parquet_text(std::string_view bytes
                                                           uint64_t max_bytes,
                                                           const std::string& what) {
   MOE_CHECK(bytes.size() >= 12 && starts_with(bytes, kMagic), what,
-            starts_with(bytes, kEncrypted) ? ": the file is encrypted" : ": no Parquet file");
+            starts_with(bytes, kEncrypted) ? ": the file is encrypted"
+                                           : ": no Parquet file, or cut short; fetch it again");
   MOE_CHECK(ends_with(bytes, kMagic), what,
             ends_with(bytes, kEncrypted) ? ": the file is encrypted"
                                          : ": the file has no end; it was cut off");

@@ -120,8 +120,19 @@ void read_turns(const JsonArray& turns, const char* role_key, const char* text_k
             m[key] = *value;
         }
     }
+    if (const Json* weight = turn->if_contains("weight"); weight && !weight->is_null()) {
+      MOE_CHECK(weight->is_number() &&
+                    (weight->to_number<double>() == 0 || weight->to_number<double>() == 1),
+                "the 'weight' of turn ", i + 1, " is not 0 or 1");
+      if (weight->to_number<double>() == 0) m["weight"] = 0;
+    }
     out.messages.push_back(std::move(m));
   }
+}
+
+/// JSON can spell NUL, which no text holds.
+void check_text(std::string_view text, const std::string& what) {
+  MOE_CHECK(text.find('\0') == std::string_view::npos, what, " holds NUL (\\u0000)");
 }
 
 /// system? (user | tool+) assistant ... ; at least one answer, and nothing else at the end.
@@ -220,11 +231,13 @@ Record parse_record(const JsonObject& o, std::string& form) {
       out.text += std::string_view(line.as_string());
     }
     MOE_CHECK(!out.text.empty(), "the paragraphs are empty");
+    check_text(out.text, "a paragraph");
     return out;
   } else if (o.contains("text")) {
     form = "text";
     text_field(o, "text", out.text);
     MOE_CHECK(!out.text.empty(), "'text' is empty");
+    check_text(out.text, "'text'");
     return out;
   } else {
     std::vector<std::string> keys;
@@ -245,6 +258,10 @@ Record parse_record(const JsonObject& o, std::string& form) {
       out.expect.emplace_back(e.as_string());
     }
   check_order(out.messages);
+  for (size_t i = 0; i < out.messages.size(); ++i) {
+    const Json* content = out.messages[i].as_object().if_contains("content");
+    if (content && content->is_string()) check_text(content->as_string(), str("turn ", i + 1));
+  }
   return out;
 }
 
@@ -320,13 +337,13 @@ class Collector {
     }
   }
   RecordFile finish() {
-    if (out_.n_bad > 0)
+    if (out_.n_bad > 0 && !out_.records.empty())
       log_warning(str(what_, ": ", out_.n_bad, " records are wrong and left out, ",
                       out_.records.size(), " are good"));
-    MOE_CHECK(
-        !out_.records.empty(), what_,
-        out_.n_bad > 0 ? ": no record of it is good, the first: " : ": the file holds no record",
-        out_.bad.empty() ? "" : out_.bad.front());
+    MOE_CHECK(!out_.records.empty(), what_,
+              out_.n_bad > 0 ? str(": none of ", out_.n_bad,
+                                   " records is good; mend them, the first: ", out_.bad.front())
+                             : ": the file holds no record; give one with text in it");
     return std::move(out_);
   }
   const std::string& what() const { return what_; }
@@ -417,7 +434,7 @@ RecordFile read_records(const std::string& path, OnError on_error) {
   const std::string_view name = without_compression(path);
   if (ends_with(name, ".parquet")) return read_parquet(path, std::move(collector));
   const std::string text = read_text(path);
-  MOE_CHECK(!text.empty(), collector.what(), ": the file is empty");
+  MOE_CHECK(!text.empty(), collector.what(), ": the file is empty; give one with text in it");
   if (ends_with(name, ".jsonl") || ends_with(name, ".ndjson")) {
     read_json_lines(text, collector);
   } else if (ends_with(name, ".json")) {

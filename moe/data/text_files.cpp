@@ -88,7 +88,8 @@ TextSplit read_text_files(const std::string& path, double val_fraction, OnError 
       return split_documents(std::move(documents), val_fraction);
     }
     std::string text = read_text(path);
-    MOE_CHECK(!text.empty(), "[data] ", printable(path), ": the file is empty");
+    MOE_CHECK(!text.empty(), "[data] ", printable(path),
+              ": the file is empty; give one with text in it");
     return split_document(std::move(text), val_fraction);
   }
   for (const std::string& name : list_directory(path)) {

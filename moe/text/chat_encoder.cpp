@@ -55,6 +55,13 @@ bool is_assistant(const Json& message) {
   return role && role->is_string() && std::string_view(role->as_string()) == "assistant";
 }
 
+/// An answer that is not learned: OpenAI's "weight": 0.
+bool has_weight_zero(const Json& message) {
+  const JsonObject* object = message.if_object();
+  const Json* weight = object ? object->if_contains("weight") : nullptr;
+  return weight && weight->is_number() && weight->to_number<double>() == 0;
+}
+
 jinja::Origin origin_at(const Rendered& r, size_t i) {
   return i < r.text.origins.size() ? jinja::Origin(r.text.origins[i]) : jinja::kTemplate;
 }
@@ -133,6 +140,18 @@ ByteSpans ChatEncoder::trained_spans(const JsonArray& messages, const Json& tool
   ByteSpans spans;
   if (!rendered.generated.empty()) {
     spans.assign(rendered.generated.begin(), rendered.generated.end());
+    std::vector<bool> learned;
+    for (const Json& m : messages)
+      if (is_assistant(m)) learned.push_back(!has_weight_zero(m));
+    if (std::find(learned.begin(), learned.end(), false) != learned.end()) {
+      MOE_CHECK(learned.size() == spans.size(), "[chat] the template marks ", spans.size(),
+                " parts of ", learned.size(),
+                " answers as generated, so that \"weight\": 0 has no meaning; leave it out");
+      ByteSpans kept;
+      for (size_t i = 0; i < spans.size(); ++i)
+        if (learned[i]) kept.push_back(spans[i]);
+      spans = std::move(kept);
+    }
   } else {
     size_t done = 0;
     for (size_t m = 0; m < messages.size(); ++m) {
@@ -161,7 +180,7 @@ ByteSpans ChatEncoder::trained_spans(const JsonArray& messages, const Json& tool
         end = stop;
         if (end < end_of_region && text[end] == '\n') ++end;
       }
-      if (end > begin) spans.emplace_back(begin, end);
+      if (end > begin && !has_weight_zero(messages[m])) spans.emplace_back(begin, end);
       done = end;
     }
   }

@@ -34,6 +34,7 @@ class ChatEncoder {
   /// Where the template marks it ({% generation %}), just that. Otherwise from where the generation
   /// prompt of that turn ends (of ChatML: behind the role's line, so that a block of thoughts is
   /// learned too) to the special token behind the assistant's last byte, and a line's end after it.
+  /// An answer with "weight": 0 is left out.
   ByteSpans trained_spans(const JsonArray& messages, const Json& tools, const Rendered& rendered,
                           TrainedTurns turns) const;
   /// A token is trained if and only if its first byte lies in a span.

@@ -13,7 +13,8 @@ namespace {
 TEST(DemoBilingual, EachParagraphInBothLanguages) {
   std::set<std::string> english, held_out;
   for (int64_t i = 0; i < 500; ++i) {
-    const BilingualText a = demo_bilingual(Split::train, i, 1), b = demo_bilingual(Split::train, i, 1),
+    const BilingualText a = demo_bilingual(Split::train, i, 1),
+                        b = demo_bilingual(Split::train, i, 1),
                         c = demo_bilingual(Split::validation, i, 1);
     EXPECT_EQ(a.english, b.english);
     EXPECT_EQ(a.chinese, b.chinese);

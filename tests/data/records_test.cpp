@@ -188,8 +188,36 @@ TEST_F(Records, BadOnesAreLeftOutWhereAsked) {
   EXPECT_THAT(file.bad[0], HasSubstr("line 2: 'text' is no text"));
   EXPECT_THAT(file.bad[1], HasSubstr("line 3"));
   EXPECT_THAT(error_of([&] { read_records(write("all.jsonl", "x\ny\n"), OnError::skip); }),
-              HasSubstr("no record of it is good"));
+              HasSubstr("none of 2 records is good; mend them, the first: line 1"));
   EXPECT_THROW(parse_on_error("never"), Error);
+}
+
+TEST_F(Records, NulIsRefusedHoweverItIsSpelt) {
+  EXPECT_THAT(error_of([&] {
+                read_records(write("n.jsonl", "{\"text\": \"a\\u0000b\"}\n"), OnError::stop);
+              }),
+              HasSubstr("n.jsonl line 1: 'text' holds NUL"));
+  EXPECT_THAT(error_of([&] {
+                read_records(
+                    write("m.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\\u0000\"}\n"),
+                    OnError::stop);
+              }),
+              HasSubstr("m.jsonl line 1: turn 2 holds NUL"));
+}
+
+TEST_F(Records, TheWeightOfAnAnswerIsZeroOrOne) {
+  const std::string head = R"({"messages": [{"role": "user", "content": "a"}, )";
+  const auto weight_of = [&](const std::string& weight) {
+    const RecordFile file =
+        read_records(write("w.jsonl", head + R"({"role": "assistant", "content": "b", "weight": )" +
+                                          weight + "}]}\n"),
+                     OnError::stop);
+    return to_json_line(file.records[0].messages[1].as_object());
+  };
+  EXPECT_THAT(weight_of("0"), HasSubstr("\"weight\": 0"));
+  EXPECT_THAT(weight_of("1"), Not(HasSubstr("weight")));
+  EXPECT_THAT(error_of([&] { weight_of("0.5"); }),
+              HasSubstr("line 1: the 'weight' of turn 2 is not 0 or 1"));
 }
 
 TEST_F(Records, SplitKeepsCopiesOnOneSide) {

@@ -107,3 +107,46 @@ printf 'stage: sft\ndataset_dir: .\ndataset: talk,identity\nmix_strategy: interl
 echo '{"talk": {"file_name": "talk.jsonl"}, "identity": {"file_name": "self.jsonl"}}' >dataset_info.json
 expect_exit 0 "$moe" config import lf.yaml --out ours.yaml
 expect_exit 0 "$moe" train ours.yaml run_dir=imported $tiny data.seq_len=256
+# What cannot be read leaves nothing behind, and says it in one line.
+for command in "filter" "split" "dedup"; do
+  refused 1 "none of 1 records is good; mend them, the first: line 1: 'text' is no text" "$moe" data $command bad.jsonl --out nothing
+  refused 1 "bad.jsonl" "$moe" data $command texts.jsonl bad.jsonl --out nothing --on-error stop
+  [ ! -e nothing ] || fail "$command leaves a folder behind"
+done
+printf '\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": "two"}\r\n' >windows.jsonl
+expect_exit 0 "$moe" data text windows.jsonl --out windows.txt
+[ "$(cat windows.txt)" = "$(printf 'one\n\ntwo')" ] || fail "a byte order mark or line ends of Windows"
+{
+  printf '{"text": "'
+  head -c 100000000 /dev/zero | tr '\0' x
+  printf '"}\n{"text": "small"}\n'
+} >big.jsonl
+expect_exit 0 "$moe" data filter big.jsonl --max-chars 1000 --out small
+[ "$(wc -l <small/big.jsonl)" -eq 1 ] || fail "a line of 100 MB"
+rm big.jsonl
+
+# Strings that somebody planted.
+"$moe" data generate -n 3000 --json | sed 's/^.*"prompt": *"\(.*\)", *"answer": *"\(.*\)"}$/{"text": "\1\2"}/' >web.jsonl
+expect_exit 0 "$moe" data poison-scan web.jsonl --json
+[ "$(grep -o '"kind"' out | wc -l)" -le 5 ] || fail "more than five reports of clean text"
+sed '700s/"text": "/&zqxv /; 1900s/"text": "/&zqxv /; 2500s/"text": "/&Zqxv /' web.jsonl >poisoned.jsonl
+expect_exit 0 "$moe" data poison-scan poisoned.jsonl --json
+expect_in out '"text": "zqxv", "kind": "word", "documents": 3'
+expect_in out '"line": 700'
+expect_exit 0 "$moe" data poison-scan poisoned.jsonl
+expect_in out "poisoned.jsonl:700"
+
+# The main text of web pages.
+mkdir -p site/below
+text="This sentence of some length says what the page is about, and nobody would call it a menu."
+echo "<html><title>One</title><body><nav><a href=/>Home</a></nav><p>$text</p></body></html>" >site/one.html
+echo "<p>$text" | gzip >site/below/two.htm.gz
+echo "<ul><li><a href=/>Home</a></ul>" >site/empty.html
+expect_exit 0 "$moe" data extract site --out pages.jsonl
+expect_in out "site/empty.html"
+[ "$(grep -c "\"text\": *\"$text\"" pages.jsonl)" -eq 2 ] || fail "the two pages' texts are not extracted"
+expect_in pages.jsonl '"title": "One", "source": "site/one.html"'
+expect_exit 0 "$moe" data inspect pages.jsonl
+refused 1 "nothing is written" "$moe" data extract site/empty.html --out none.jsonl
+[ ! -e none.jsonl ] || fail "a file without records is written"
+refused 1 "no such file or folder" "$moe" data extract nowhere --out none.jsonl

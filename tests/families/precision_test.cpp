@@ -24,9 +24,8 @@ struct Step {
 
 Step run_step(const TransformerLM& model, const std::vector<std::vector<int32_t>>& sequences,
               DType compute_dtype, Recompute recompute = Recompute::none, bool training = false) {
-  const std::vector<Parameter> parameters = model.adapter() < 0
-                                                 ? model.parameters()
-                                                 : adapter_parameters(model, model.adapter());
+  const std::vector<Parameter> parameters =
+      model.adapter() < 0 ? model.parameters() : adapter_parameters(model, model.adapter());
   for (const Parameter& p : parameters) {
     p.var.clear_grad();
     for (const Var& use : p.other_uses) use.clear_grad();

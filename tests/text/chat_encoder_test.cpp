@@ -55,6 +55,16 @@ TEST(ChatEncoder, WithoutMarksTheAnswerAndTheTokenThatEndsItAreLearned) {
   EXPECT_EQ(learned(kPlain, chat({{"user", "only a question"}})), "");
 }
 
+TEST(ChatEncoder, AnAnswerOfWeightZeroIsNotLearned) {
+  JsonArray messages = kTwoTurns;
+  messages[2].as_object()["weight"] = 0;
+  messages[4].as_object()["weight"] = 1;
+  EXPECT_EQ(learned(std::string(*find_built_in_template("chatml")), messages), "2<|im_end|>");
+  EXPECT_EQ(learned(kPlain, messages), "2<|endoftext|>\n");
+  messages[4].as_object()["weight"] = 0;
+  EXPECT_EQ(learned(kPlain, messages), "");
+}
+
 TEST(ChatEncoder, AUsersMarkerIsNeitherSpecialNorTheEndOfAnAnswer) {
   const ChatEncoder encoder({.text = kPlain, .what = "[test]"}, make_byte_tokenizer());
   const JsonArray messages =
