@@ -16,8 +16,8 @@ constexpr size_t kMaxBadLines = 20;  // that are told one by one
 
 }  // namespace
 
-TextReader::TextReader(const std::string& path)
-    : what_("[data] " + printable(path)), source_(path) {}
+TextReader::TextReader(const std::string& path, bool check)
+    : what_("[data] " + printable(path)), source_(path), check_(check) {}
 
 double TextReader::done() const {
   return double(source_.bytes_read()) / double(std::max<uint64_t>(1, source_.file_bytes()));
@@ -46,7 +46,8 @@ bool TextReader::read(std::string& to) {
     piece = piece.substr(0, cut);
   }
   if (piece.empty()) return false;
-  const size_t bad = std::min(first_invalid_utf8(piece), piece.find('\0'));
+  const size_t bad =
+      check_ ? std::min(first_invalid_utf8(piece), piece.find('\0')) : std::string::npos;
   if (bad != std::string::npos) {
     const int64_t line =
         1 + lines_ + std::count(piece.begin(), piece.begin() + std::ptrdiff_t(bad), '\n');
@@ -74,6 +75,7 @@ class Stream {
     if (line.find_first_not_of(" \t") == std::string_view::npos) return true;
     Record record;
     try {
+      check_record_text(line);
       const Json json = parse_json(line, "JSON", 16);
       MOE_CHECK(json.is_object(), "not a JSON object");
       std::string form;
@@ -125,7 +127,7 @@ bool holds_json_lines(const std::string& path) {
   const std::string_view name = without_compression(path);
   if (ends_with(name, ".jsonl") || ends_with(name, ".ndjson")) return true;
   if (!ends_with(name, ".json")) return false;
-  TextReader reader(path);
+  TextReader reader(path, false);
   std::string text;
   size_t first = std::string::npos;
   while (first == std::string::npos && reader.read(text)) first = text.find_first_not_of(" \t\r\n");
@@ -134,7 +136,7 @@ bool holds_json_lines(const std::string& path) {
 
 RecordCounts stream_lines(const std::string& path, Stream& stream,
                           const std::function<void(double)>& done) {
-  TextReader reader(path);
+  TextReader reader(path, false);
   std::string text;
   int64_t number = 0;
   size_t searched = 0;

@@ -15,7 +15,8 @@ namespace moe {
 /// A file of UTF-8 text in pieces, decompressed, without a byte order mark.
 class TextReader {
  public:
-  explicit TextReader(const std::string& path);
+  /// check false: bytes of any kind.
+  explicit TextReader(const std::string& path, bool check = true);
   /// Appends the next piece, which ends where a character ends; false at the end of the file.
   /// Throws Error for bytes that are no UTF-8 and for NUL bytes, as read_text() does.
   bool read(std::string& to);
@@ -28,7 +29,7 @@ class TextReader {
   std::vector<char> buffer_;
   std::string held_;  // the begin of a character whose end is still to come
   int64_t bytes_ = 0, lines_ = 0;
-  bool first_ = true;
+  bool first_ = true, check_;
 };
 
 struct RecordCounts {

@@ -173,23 +173,41 @@ bool is_record_file(std::string_view path) {
 
 bool is_text_file(std::string_view path) { return ends_with(without_compression(path), ".txt"); }
 
-std::string read_text(const std::string& path) {
-  const std::string what = "[data] " + printable(path);
+namespace {
+
+/// A whole file, decompressed, without a byte order mark.
+std::string read_bytes(const std::string& path) {
   const MmapFile file(path);
-  std::string text = decompress(
-      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, kMaxText, what);
+  std::string text =
+      decompress({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
+                 kMaxText, "[data] " + printable(path));
   if (starts_with(text, "\xEF\xBB\xBF")) text.erase(0, 3);
-  const size_t bad = first_invalid_utf8(text);
-  MOE_CHECK(
-      bad == std::string::npos, what, ": byte ", bad, " (line ",
-      1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(std::min(bad, text.size())), '\n'),
-      ") is not UTF-8 text; convert the file (iconv -t UTF-8)");
-  const size_t nul = text.find('\0');
-  MOE_CHECK(
-      nul == std::string::npos, what, ": byte ", nul, " (line ",
-      1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(std::min(nul, text.size())), '\n'),
-      ") is NUL, which no text holds; is this a binary file?");
   return text;
+}
+
+void check_file_text(std::string_view text, const std::string& what) {
+  const size_t bad = std::min(first_invalid_utf8(text), text.find('\0'));
+  if (bad == std::string::npos) return;
+  const int64_t line = 1 + std::count(text.begin(), text.begin() + std::ptrdiff_t(bad), '\n');
+  throw Error(str(what, ": byte ", bad, " (line ", line,
+                  text[bad] == '\0' ? ") is NUL, which no text holds; is this a binary file?"
+                                    : ") is not UTF-8 text; convert the file (iconv -t UTF-8)"));
+}
+
+}  // namespace
+
+std::string read_text(const std::string& path) {
+  std::string text = read_bytes(path);
+  check_file_text(text, "[data] " + printable(path));
+  return text;
+}
+
+void check_record_text(std::string_view text) {
+  const size_t bad = std::min(first_invalid_utf8(text), text.find('\0'));
+  if (bad != std::string::npos)
+    throw Error(str("its byte ", bad,
+                    text[bad] == '\0' ? " is NUL, which no text holds"
+                                      : " is not UTF-8 text; convert the file (iconv -t UTF-8)"));
 }
 
 Record parse_record(const JsonObject& o, std::string& form) {
@@ -363,6 +381,7 @@ void read_json_lines(std::string_view text, Collector& collector) {
     if (ends_with(line, "\r")) line.remove_suffix(1);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     collector.add(line_number, [&](std::string& form) {
+      check_record_text(line);
       MOE_CHECK(line.size() <= kMaxLine, "a line of ", human_bytes(line.size()), "; at most ",
                 human_bytes(kMaxLine), " are read");
       const Json json = parse_json(line, "JSON", 16);
@@ -399,6 +418,7 @@ void read_table(std::string_view text, char separator, Collector& collector) {
     collector.add(rows[i].line, [&](std::string& form) {
       MOE_CHECK(rows[i].fields.size() == names.size(), rows[i].fields.size(), " fields, but ",
                 names.size(), " columns");
+      for (const std::string& field : rows[i].fields) check_record_text(field);
       JsonObject o;
       for (size_t k = 0; k < names.size(); ++k) o[names[k]] = rows[i].fields[k];
       return parse_record(o, form);
@@ -433,17 +453,22 @@ RecordFile read_records(const std::string& path, OnError on_error) {
   Collector collector(path, on_error);
   const std::string_view name = without_compression(path);
   if (ends_with(name, ".parquet")) return read_parquet(path, std::move(collector));
-  const std::string text = read_text(path);
+  // Of lines and rows each is checked by itself: one that is broken is one wrong record.
+  std::string text = read_bytes(path);
   MOE_CHECK(!text.empty(), collector.what(), ": the file is empty; give one with text in it");
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  const bool is_list =
+      ends_with(name, ".json") && !(first != std::string::npos && text[first] == '{');
+  if (is_list || is_text_file(path) || !is_record_file(path))
+    check_file_text(text, collector.what());
   if (ends_with(name, ".jsonl") || ends_with(name, ".ndjson")) {
     read_json_lines(text, collector);
   } else if (ends_with(name, ".json")) {
     // Many name a file of lines so.
-    const size_t first = text.find_first_not_of(" \t\r\n");
-    if (first != std::string::npos && text[first] == '{')
-      read_json_lines(text, collector);
-    else
+    if (is_list)
       read_json_list(text, collector);
+    else
+      read_json_lines(text, collector);
   } else if (ends_with(name, ".csv")) {
     read_table(text, ',', collector);
   } else if (ends_with(name, ".tsv")) {

@@ -59,6 +59,9 @@ struct CsvRow {
 };
 std::vector<CsvRow> parse_csv(std::string_view text, char separator, const std::string& what);
 
+/// Throws Error, without the file's name, where a line or field is no UTF-8 or holds NUL.
+void check_record_text(std::string_view text);
+
 /// A whole file as UTF-8 text: decompressed, without a byte order mark. Throws Error for bytes that
 /// are no UTF-8 and for NUL bytes, which text does not have.
 std::string read_text(const std::string& path);

@@ -159,7 +159,20 @@ TEST_F(Records, WhatIsWrongIsNamedWithItsLine) {
   EXPECT_THAT(whole("e.jsonl", ""), HasSubstr("is empty"));
   EXPECT_THAT(whole("e.jsonl", "\n\n"), HasSubstr("holds no record"));
   EXPECT_THAT(whole("e.jsonl", "{\"text\": \"a\"}\n\xFF"),
-              HasSubstr("byte 14 (line 2) is not UTF-8"));
+              HasSubstr("e.jsonl line 2: its byte 0 is not UTF-8"));
+  for (const auto& [name, text] :
+       {std::pair{
+            "b.jsonl",
+            std::string(
+                "{\"text\": \"a\"}\n{\"text\": \"\xFF\"}\n{\"text\": \"\0\"}\n{\"text\": \"b\"}",
+                55)},
+        std::pair{"b.csv", std::string("text\na\n\xFF\nc\0\nb\n", 14)}}) {
+    const RecordFile file = read_records(write(name, text), OnError::skip);
+    ASSERT_EQ(file.records.size(), 2u) << name;
+    EXPECT_EQ(file.records[1].text, "b");
+    EXPECT_EQ(file.n_bad, 2);
+    EXPECT_THAT(file.bad[1], HasSubstr("is NUL"));
+  }
   EXPECT_THAT(whole("e.txt", std::string_view("ab\n\0c", 5)), HasSubstr("byte 3 (line 2) is NUL"));
   EXPECT_THAT(whole("e.csv", "id,words\n1,a\n"), HasSubstr("found id, words"));
   EXPECT_THAT(whole("e.csv", "id,text\n1\n"), HasSubstr("line 2: 1 fields, but 2 columns"));
