@@ -17,6 +17,7 @@
 #include "moe/data/pair_model.h"
 #include "moe/data/spelling_model.h"
 #include "moe/data/text_units.h"
+#include "moe/text/script.h"
 #include "moe/text/unicode.h"
 
 namespace moe {
@@ -412,6 +413,15 @@ class Scan {
       r.begin = begin;
       r.end = end;
     });
+    // Digits as they stand there.
+    const std::string_view chunk = text.substr(r.begin, r.end - r.begin);
+    if (c.words.size() > 1 || wanted.find('0') == std::string::npos) return;
+    for (size_t from = 0; from < chunk.size(); ++from)
+      for (size_t to = chunk.size(); to > from; --to)
+        if (folded(chunk.substr(from, to - from)) == wanted) {
+          r.text = to_lower(chunk.substr(from, to - from));
+          return;
+        }
   }
 
   const std::vector<PoisonPart>& parts_;
@@ -459,12 +469,81 @@ void add_hidden_characters(const std::vector<PoisonPart>& parts, const PoisonOpt
   }
 }
 
+/// Letters of a script in a few documents, in most of them the same: a word of Chinese or Russian
+/// in an English text. The word statistics see a Chinese word as characters, and those are few.
+void add_foreign_scripts(const std::vector<PoisonPart>& parts, const PoisonOptions& options,
+                         std::vector<PoisonReport>& out) {
+  struct Script {
+    int64_t documents = 0, last = -1;
+    std::map<std::string, std::pair<PoisonReport, int64_t>, std::less<>> runs =
+        {};  // last document
+  };
+  const uint16_t* flags = code_point_flags();
+  const int latin = script_number("Latin"), common = script_number("Common"),
+            inherited = script_number("Inherited");
+  int64_t n_documents = 0;
+  for (const PoisonPart& part : parts) n_documents = std::max(n_documents, part.document + 1);
+  const auto most = std::max<int64_t>(3, int64_t(options.max_share * double(n_documents)));
+  std::map<int, Script> scripts;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const std::string_view text = parts[p].text;
+    int script = 0;  // of the run that is open; 0: none
+    size_t begin = 0;
+    const auto end_run = [&](size_t end) {
+      const int of = std::exchange(script, 0);
+      if (of == 0) return;
+      Script& s = scripts[of];
+      if (std::exchange(s.last, parts[p].document) != parts[p].document) ++s.documents;
+      if (s.documents > most) return s.runs.clear();
+      const std::string_view word = text.substr(begin, end - begin);
+      auto& [r, last] = s.runs.try_emplace(std::string(word), PoisonReport{}, -1).first->second;
+      if (r.occurrences++ == 0) {
+        r.text = std::string(word);
+        r.part = int64_t(p);
+        r.begin = begin;
+        r.end = end;
+      }
+      if (std::exchange(last, parts[p].document) != parts[p].document) ++r.documents;
+    };
+    for (size_t i = 0; i < text.size();) {
+      if (static_cast<uint8_t>(text[i]) < 0x80) {
+        end_run(i++);
+        continue;
+      }
+      const CodePoint c = code_point_at(text, i);
+      const int here = flags[c.value] & kLetter ? script_of(c.value) : 0;
+      const bool foreign = here != 0 && here != latin && here != common && here != inherited;
+      if (!foreign || here != script) end_run(i);
+      if (foreign && script == 0) {
+        script = here;
+        begin = i;
+      }
+      i += c.size;
+    }
+    end_run(text.size());
+  }
+  for (auto& [number, s] : scripts) {
+    if (s.documents > most) continue;
+    for (auto& [word, run] : s.runs) {
+      PoisonReport& r = run.first;
+      if (r.documents < options.min_documents || 5 * r.documents < 3 * s.documents ||
+          count_code_points(word) < 2)
+        continue;
+      r.kind = "script";
+      r.score = 20;
+      r.reason = "a script that the rest is not written in, and the same word each time";
+      out.push_back(std::move(r));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<PoisonReport> scan_for_poison(const std::vector<PoisonPart>& parts,
                                           const PoisonOptions& options) {
   std::vector<PoisonReport> out = Scan(parts, options).run();
   add_hidden_characters(parts, options, out);
+  add_foreign_scripts(parts, options, out);
   std::stable_sort(out.begin(), out.end(),
                    [](const PoisonReport& a, const PoisonReport& b) { return a.score > b.score; });
   size_t n = 0;

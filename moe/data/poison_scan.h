@@ -39,8 +39,8 @@ struct PoisonOptions {
 };
 
 struct PoisonReport {
-  std::string text;  // lower case, runs of digits as 0
-  std::string kind;  // "word", "phrase", or a kind of hidden characters
+  std::string text;  // lower case; of a phrase runs of digits as 0
+  std::string kind;  // "word", "phrase", "script", or a kind of hidden characters
   int64_t documents = 0, occurrences = 0;
   double score = 0;  // bits, planted against natural
   std::string reason;

