@@ -10,32 +10,16 @@
 #include "moe/optim/grad_norm.h"
 #include "moe/train/trainer.h"
 
-#include "tests/train/square_windows.h"
+#include "tests/train/tiny_run.h"
 
 namespace moe {
 namespace {
 
-struct TinyRun {
-  RunConfig config;
-  Dataset data;
-  std::unique_ptr<TransformerLM> model;
-  std::unique_ptr<Trainer> trainer;
-
-  explicit TinyRun(std::vector<std::string> changes) {
-    std::vector<std::string> all = {
-        "model.n_layers=2",        "model.d_model=24",      "model.n_heads=2",
-        "model.n_kv_heads=2",      "model.head_dim=12",     "model.max_seq_len=32",
-        "model.d_ff=32",           "model.moe.n_experts=4", "model.moe.d_ff=16",
-        "model.moe.router=switch", "data.seq_len=32",       "train.batch_size=4",
-        "optim.lr=0.003",          "optim.warmup_steps=1",  "train.steps=1000",
-        "optim.schedule=constant"};
-    all.insert(all.end(), changes.begin(), changes.end());
-    config = read_run_config({.file = "", .overrides = all});
-    data.train = std::make_shared<SquareWindows>(32);
-    config.model.vocab_size = data.vocab_size = 50;
-    model = std::make_unique<TransformerLM>(config.model);
-    initialize(*model, 2);
-    trainer = std::make_unique<Trainer>(config, data, *model);
+struct SwitchRun : TinyRun {
+  explicit SwitchRun(std::vector<std::string> changes) : TinyRun(with_switch(std::move(changes))) {}
+  static std::vector<std::string> with_switch(std::vector<std::string> changes) {
+    changes.insert(changes.begin(), "model.moe.router=switch");
+    return changes;
   }
   std::map<std::string, Tensor> weights() const {
     std::map<std::string, Tensor> out;
@@ -47,7 +31,7 @@ struct TinyRun {
 
 TEST(ExpertCare, FrozenTensorsDoNotMoveAndTheOthersDo) {
   for (const char* optimizer : {"adamw", "muon", "sgd"}) {
-    TinyRun s({"train.freeze=router,*.experts.2.*", std::string("optim.name=") + optimizer});
+    SwitchRun s({"train.freeze=router,*.experts.2.*", std::string("optim.name=") + optimizer});
     const auto before = s.weights();
     for (int i = 0; i < 3; ++i) s.trainer->step();
     for (const auto& [name, value] : s.weights()) {
@@ -57,7 +41,7 @@ TEST(ExpertCare, FrozenTensorsDoNotMoveAndTheOthersDo) {
     }
   }
   // A frozen router's bias does not move either.
-  TinyRun s({"train.freeze=router", "model.moe.router=sigmoid_bias"});
+  SwitchRun s({"train.freeze=router", "model.moe.router=sigmoid_bias"});
   for (int i = 0; i < 3; ++i) s.trainer->step();
   for (const Buffer& b : s.model->buffers())
     for (const float v : b.value.data<float>()) EXPECT_EQ(v, 0) << b.name;
@@ -66,7 +50,7 @@ TEST(ExpertCare, FrozenTensorsDoNotMoveAndTheOthersDo) {
 TEST(ExpertCare, APatternThatNamesNothingIsRefused) {
   const auto refusal = [](const std::vector<std::string>& changes) {
     try {
-      TinyRun s(changes);
+      SwitchRun s(changes);
     } catch (const Error& e) {
       EXPECT_EQ(e.exit_code(), ExitCode::usage);
       return std::string(e.what());
@@ -80,7 +64,7 @@ TEST(ExpertCare, APatternThatNamesNothingIsRefused) {
 }
 
 TEST(ExpertCare, ClipsEachExpertByItself) {
-  TinyRun measured({"train.log_expert_norms=true"});
+  SwitchRun measured({"train.log_expert_norms=true"});
   const StepResult loose = measured.trainer->step();
   ASSERT_EQ(loose.expert_norms.size(), 2u);
   ASSERT_EQ(loose.expert_norms[0].size(), 4u);
@@ -88,7 +72,7 @@ TEST(ExpertCare, ClipsEachExpertByItself) {
   for (const auto& layer : loose.expert_norms) all.insert(all.end(), layer.begin(), layer.end());
   std::sort(all.begin(), all.end());
   const double limit = (all[3] + all[4]) / 2;  // half of them are above
-  TinyRun clipped({str("train.expert_grad_clip=", limit)});
+  SwitchRun clipped({str("train.expert_grad_clip=", limit)});
   const StepResult tight = clipped.trainer->step();
   EXPECT_EQ(tight.expert_norms, loose.expert_norms);  // before clipping
   double removed = 0;
@@ -130,7 +114,7 @@ double busiest_share(const StepResult& s) {
 TEST(ExpertCare, ACollapsedRouterRecoversWithTheCuresAndNotWithoutThem) {
   const std::vector<std::string> off = {"model.moe.aux_loss_weight=0", "model.moe.z_loss_weight=0",
                                         "model.moe.router_jitter=0"};
-  TinyRun sick(off);
+  SwitchRun sick(off);
   collapse(*sick.model);
   StepResult last;
   for (int i = 0; i < 60; ++i) {
@@ -146,7 +130,7 @@ TEST(ExpertCare, ACollapsedRouterRecoversWithTheCuresAndNotWithoutThem) {
                                  "model.moe.router_noise=0.3"},
         std::vector<std::string>{"model.moe.uniform_start_steps=20", "train.dead_expert_steps=5",
                                  "model.moe.aux_loss_weight=0.05", "model.moe.router_noise=0.3"}}) {
-    TinyRun cured(cure);
+    SwitchRun cured(cure);
     collapse(*cured.model);
     size_t revived = 0;
     for (int i = 0; i < 60; ++i) {
@@ -159,7 +143,7 @@ TEST(ExpertCare, ACollapsedRouterRecoversWithTheCuresAndNotWithoutThem) {
 }
 
 TEST(ExpertCare, ARevivedExpertHasTheOthersWeightsAndStateButForALittle) {
-  TinyRun s({"train.dead_expert_steps=2", "model.moe.aux_loss_weight=0"});
+  SwitchRun s({"train.dead_expert_steps=2", "model.moe.aux_loss_weight=0"});
   collapse(*s.model);
   s.trainer->step();
   const StepResult second = s.trainer->step();
@@ -185,8 +169,8 @@ TEST(ExpertCare, ARevivedExpertHasTheOthersWeightsAndStateButForALittle) {
 }
 
 TEST(ExpertCare, AFrozenExpertIsNotRevivedAndAFrozenRouterKeepsItsRows) {
-  TinyRun s({"train.dead_expert_steps=1", "train.freeze=router,*.experts.2.*",
-             "model.moe.aux_loss_weight=0"});
+  SwitchRun s({"train.dead_expert_steps=1", "train.freeze=router,*.experts.2.*",
+               "model.moe.aux_loss_weight=0"});
   collapse(*s.model);
   const auto before = s.weights();
   const StepResult step = s.trainer->step();

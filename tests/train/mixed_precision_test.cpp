@@ -11,32 +11,17 @@
 #include "moe/train/trainer.h"
 
 #include "tests/base/temp_folder.h"
-#include "tests/train/square_windows.h"
+#include "tests/train/tiny_run.h"
 
 namespace moe {
 namespace {
 
-struct TinyRun {
-  RunConfig config;
-  Dataset data;
-  std::unique_ptr<TransformerLM> model;
-  std::unique_ptr<Trainer> trainer;
-
-  explicit TinyRun(std::vector<std::string> changes) {
-    std::vector<std::string> all = {
-        "model.n_layers=2",   "model.d_model=24",       "model.n_heads=2",
-        "model.n_kv_heads=2", "model.head_dim=12",      "model.max_seq_len=32",
-        "model.d_ff=32",      "model.moe.n_experts=4",  "model.moe.d_ff=16",
-        "data.seq_len=32",    "train.batch_size=4",     "train.grad_accum=2",
-        "optim.lr=0.003",     "optim.warmup_steps=1",   "train.steps=1000",
-        "optim.ema=0.9",      "optim.schedule=constant"};
-    all.insert(all.end(), changes.begin(), changes.end());
-    config = read_run_config({.file = "", .overrides = all});
-    data.train = std::make_shared<SquareWindows>(32);
-    config.model.vocab_size = data.vocab_size = 50;
-    model = std::make_unique<TransformerLM>(config.model);
-    initialize(*model, 2);
-    trainer = std::make_unique<Trainer>(config, data, *model);
+struct Averaging : TinyRun {
+  explicit Averaging(std::vector<std::string> changes)
+      : TinyRun(with_average(std::move(changes))) {}
+  static std::vector<std::string> with_average(std::vector<std::string> changes) {
+    changes.insert(changes.begin(), {"train.grad_accum=2", "optim.ema=0.9"});
+    return changes;
   }
   std::vector<Tensor> weights() const {
     std::vector<Tensor> out;
@@ -65,7 +50,7 @@ void expect_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b
 }
 
 TEST(MixedPrecision, LearnsAsFloat32Does) {
-  TinyRun exact({}), bf16({"train.compute_dtype=bf16"}), f16({"train.compute_dtype=f16"});
+  Averaging exact({}), bf16({"train.compute_dtype=bf16"}), f16({"train.compute_dtype=f16"});
   StepResult a, b, c;
   for (int i = 0; i < 60; ++i) {
     a = exact.trainer->step();
@@ -84,8 +69,8 @@ TEST(MixedPrecision, LearnsAsFloat32Does) {
 
 TEST(MixedPrecision, AnOverflowHalvesTheScaleAndChangesNothingElse) {
   // No gradient of a loss of a few nats times 2^40 fits into float16.
-  TinyRun s({"train.compute_dtype=f16", "train.loss_scale=1099511627776",
-             "model.moe.router=sigmoid_bias"});
+  Averaging s({"train.compute_dtype=f16", "train.loss_scale=1099511627776",
+               "model.moe.router=sigmoid_bias"});
   const std::vector<Tensor> weights = s.weights(), state = s.state();
   double scale = 1099511627776;
   int skipped = 0;
@@ -109,7 +94,7 @@ TEST(MixedPrecision, AnOverflowHalvesTheScaleAndChangesNothingElse) {
 }
 
 TEST(MixedPrecision, TheScaleIsAPowerOfTwoAndDoesNotMoveTheGradient) {
-  TinyRun small({"train.compute_dtype=f16", "train.loss_scale=1024"}),
+  Averaging small({"train.compute_dtype=f16", "train.loss_scale=1024"}),
       large({"train.compute_dtype=f16", "train.loss_scale=5000"});  // lowered to 4096
   const StepResult a = small.trainer->step(), b = large.trainer->step();
   EXPECT_EQ(a.loss_scale, 1024);
