@@ -97,6 +97,7 @@ JsonObject metrics_object(const StepResult& s, double tokens_per_second,
     o["expert_grad_norms"] = layers;
   }
   if (s.skipped) o["skipped"] = true;
+  if (s.loss_scale > 0) o["loss_scale"] = s.loss_scale;
   if (!s.revived.empty()) {
     JsonArray revived;
     for (const RevivedExpert& r : s.revived)

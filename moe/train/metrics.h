@@ -15,9 +15,9 @@
 namespace moe {
 
 /// The JSON object of one step: step, loss, lm_loss, aux_loss, z_loss, grad_norm, lr, tokens,
-/// tokens_per_second, val_loss (when evaluated), experts (one list of load shares per MoE layer)
-/// and, with experts, max_violation, load_cv, load_entropy, router_entropy, dead_experts, dropped,
-/// drop_rate, expert_0_usage ...
+/// tokens_per_second, loss_scale (with f16), val_loss (when evaluated), experts (one list of load
+/// shares per MoE layer) and, with experts, max_violation, load_cv, load_entropy, router_entropy,
+/// dead_experts, dropped, drop_rate, expert_0_usage ...
 JsonObject metrics_object(const StepResult& step, double tokens_per_second,
                           const std::optional<EvalResult>& evaluation);
 

@@ -7,6 +7,7 @@
 #include "moe/base/parallel.h"
 #include "moe/nn/init.h"
 #include "moe/optim/loss_scaler.h"
+#include "moe/train/metrics.h"
 #include "moe/train/run.h"
 #include "moe/train/trainer.h"
 
@@ -79,6 +80,7 @@ TEST(MixedPrecision, AnOverflowHalvesTheScaleAndChangesNothingElse) {
     const StepResult r = s.trainer->step();
     EXPECT_EQ(r.loss_scale, scale);
     EXPECT_EQ(r.step, skipped + 1);
+    EXPECT_EQ(metrics_object(r, 1, {}).at("loss_scale").to_number<double>(), scale);
     if (!r.overflowed) break;
     EXPECT_TRUE(r.skipped);
     EXPECT_FALSE(std::isfinite(r.grad_norm));
