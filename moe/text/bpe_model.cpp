@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstring>
 #include <queue>
-#include <unordered_map>
 
 #include "moe/base/error.h"
 #include "moe/text/byte_alphabet.h"
@@ -87,15 +86,27 @@ BpeModel::BpeModel(const TokenModelSpec& spec, const std::vector<bool>& never, b
       if (bytes->size() == 1) byte_ids_[static_cast<uint8_t>(bytes->front())] = id;
     }
   }
+  std::vector<bool> is_whole(spec.vocab.size());
+  for (const TokenId id : spec.user_defined) {
+    is_whole[static_cast<size_t>(id)] = true;
+    user_defined_.add(spec.vocab[static_cast<size_t>(id)], id);
+    has_user_defined_ = true;
+  }
+  for (const TokenId id : spec.unused) {
+    std::vector<TokenId>& ids = unused_[id];
+    if (!add_bytes(spec.vocab[static_cast<size_t>(id)], ids) && unk_id_) ids.push_back(*unk_id_);
+  }
   for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
     const auto& [left, right, result] = spec.merges[rank];
     MOE_CHECK(rank < 0xFFFFFFFFu, what, ": too many merges");
-    if (is_never(result)) continue;
+    if (is_never(result) || is_whole[static_cast<size_t>(left)] ||
+        is_whole[static_cast<size_t>(right)])
+      continue;
     const uint64_t key = pair_key(left, right);
     size_t i = mix(key) & (rules_.size() - 1);
     while (rules_[i].result >= 0 && rules_[i].pair != key) i = (i + 1) & (rules_.size() - 1);
     // Listed twice, the later line counts, as in the library's table.
-    rules_[i] = {key, static_cast<uint32_t>(rank), result};
+    rules_[i] = {key, spec.ranks.empty() ? static_cast<uint32_t>(rank) : spec.ranks[rank], result};
   }
 }
 
@@ -175,6 +186,14 @@ void BpeModel::first_symbols(std::string_view piece, std::vector<TokenId>& symbo
     }
   } else {
     for (size_t i = 0; i < piece.size();) {
+      if (has_user_defined_) {
+        if (const auto [id, size] = user_defined_.longest(piece, i); id >= 0) {
+          if (pending) symbols.push_back(*unk_id_), pending = false;
+          symbols.push_back(id);
+          i += size;
+          continue;
+        }
+      }
       const size_t size = code_point_at(piece, i).size;
       const std::string_view character = piece.substr(i, size);
       const bool first = i == 0, last = i + size == piece.size();
@@ -189,15 +208,18 @@ void BpeModel::first_symbols(std::string_view piece, std::vector<TokenId>& symbo
         symbols.push_back(id);
         continue;
       }
-      const auto known = [&](char b) { return byte_ids_[static_cast<uint8_t>(b)] >= 0; };
-      if (byte_fallback_ && std::all_of(character.begin(), character.end(), known)) {
-        for (const char b : character) symbols.push_back(byte_ids_[static_cast<uint8_t>(b)]);
-        continue;
-      }
-      add_unknown(symbols, pending);
+      if (!add_bytes(character, symbols)) add_unknown(symbols, pending);
     }
   }
   if (pending) symbols.push_back(*unk_id_);
+}
+
+/// The fallback tokens of the character's bytes, when the vocabulary has them all.
+bool BpeModel::add_bytes(std::string_view character, std::vector<TokenId>& symbols) const {
+  const auto known = [&](char b) { return byte_ids_[static_cast<uint8_t>(b)] >= 0; };
+  if (!byte_fallback_ || !std::all_of(character.begin(), character.end(), known)) return false;
+  for (const char b : character) symbols.push_back(byte_ids_[static_cast<uint8_t>(b)]);
+  return true;
 }
 
 void BpeModel::add_unknown(std::vector<TokenId>& symbols, bool& pending) const {
@@ -207,14 +229,41 @@ void BpeModel::add_unknown(std::vector<TokenId>& symbols, bool& pending) const {
 }
 
 void BpeModel::merge(std::vector<TokenId>& symbols) const {
-  if (symbols.size() < 2) return;
-  if (symbols.size() <= kFewSymbols)
-    merge_few(symbols);
-  else
-    merge_many(symbols);
+  Halves halves;
+  if (symbols.size() > kFewSymbols)
+    merge_many(symbols, halves);
+  else if (symbols.size() >= 2)
+    merge_few(symbols, halves);
+  if (!unused_.empty()) cut_unused(symbols, halves);
 }
 
-void BpeModel::merge_few(std::vector<TokenId>& symbols) const {
+void BpeModel::note_halves(const Rule& r, TokenId left, TokenId right, Halves& halves) const {
+  // A right half that is only the prefix of continuations adds nothing: the result is the left one.
+  if (is_unused(r.result) && r.result != left) halves[r.result] = {left, right};
+}
+
+void BpeModel::cut_unused(std::vector<TokenId>& symbols, const Halves& halves) const {
+  std::vector<TokenId> left(symbols.rbegin(),
+                            symbols.rend());  // still to be looked at, from the end
+  symbols.clear();
+  while (!left.empty()) {
+    const TokenId id = left.back();
+    left.pop_back();
+    if (const auto cut = halves.find(id); cut != halves.end()) {
+      left.push_back(cut->second.second);
+      left.push_back(cut->second.first);
+    } else if (const auto one = unused_.find(id); one != unused_.end()) {
+      symbols.insert(symbols.end(), one->second.begin(), one->second.end());
+    } else {
+      symbols.push_back(id);
+    }
+  }
+  const auto both_unknown = [&](TokenId a, TokenId b) { return a == b && a == unk_id_; };
+  if (fuse_unk_)
+    symbols.erase(std::unique(symbols.begin(), symbols.end(), both_unknown), symbols.end());
+}
+
+void BpeModel::merge_few(std::vector<TokenId>& symbols, Halves& halves) const {
   constexpr uint32_t kNone = 0xFFFFFFFF;
   uint32_t ranks[kFewSymbols];
   TokenId results[kFewSymbols];
@@ -223,6 +272,7 @@ void BpeModel::merge_few(std::vector<TokenId>& symbols) const {
     const Rule* r = i + 1 < n ? rule(symbols[i], symbols[i + 1]) : nullptr;
     ranks[i] = r ? r->rank : kNone;
     results[i] = r ? r->result : -1;
+    if (r) note_halves(*r, symbols[i], symbols[i + 1], halves);
   };
   for (size_t i = 0; i < n; ++i) look_up(i);
   for (;;) {
@@ -237,13 +287,13 @@ void BpeModel::merge_few(std::vector<TokenId>& symbols) const {
       results[i] = results[i + 1];
     }
     --n;
-    look_up(best);
     if (best > 0) look_up(best - 1);
+    look_up(best);
   }
   symbols.resize(n);
 }
 
-void BpeModel::merge_many(std::vector<TokenId>& symbols) const {
+void BpeModel::merge_many(std::vector<TokenId>& symbols, Halves& halves) const {
   // A bucket of places for each rank, the ranks in a heap: texts have few different pairs, so
   // almost every step is at the end of a list. Symbols are a linked list over their first places;
   // an entry whose pair has changed since is recognised by the rank that the pair has now.
@@ -271,6 +321,7 @@ void BpeModel::merge_many(std::vector<TokenId>& symbols) const {
     if (next[i] == kEnd) return;
     const Rule* r = rule(symbols[i], symbols[next[i]]);
     if (!r) return;
+    note_halves(*r, symbols[i], symbols[next[i]], halves);
     if (!last || r->rank != last_rank) {
       const auto [found, is_new] = buckets.try_emplace(r->rank);
       if (is_new) ranks.push(r->rank);

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "moe/text/token_model.h"
@@ -33,9 +35,16 @@ class BpeModel : public TokenModel {
   const Rule* rule(TokenId left, TokenId right) const;
   TokenId whole_piece(std::string_view piece, uint64_t hash) const;
   void first_symbols(std::string_view piece, std::vector<TokenId>& symbols) const;
+  /// The pair that an unused token is cut into again: as in SentencePiece, the last pair of the
+  /// text that could have become it.
+  using Halves = std::unordered_map<TokenId, std::pair<TokenId, TokenId>>;
   void merge(std::vector<TokenId>& symbols) const;
-  void merge_few(std::vector<TokenId>& symbols) const;
-  void merge_many(std::vector<TokenId>& symbols) const;
+  void merge_few(std::vector<TokenId>& symbols, Halves& halves) const;
+  void merge_many(std::vector<TokenId>& symbols, Halves& halves) const;
+  void note_halves(const Rule& r, TokenId left, TokenId right, Halves& halves) const;
+  void cut_unused(std::vector<TokenId>& symbols, const Halves& halves) const;
+  bool is_unused(TokenId id) const { return !unused_.empty() && unused_.contains(id); }
+  bool add_bytes(std::string_view character, std::vector<TokenId>& symbols) const;
   void add_unknown(std::vector<TokenId>& symbols, bool& pending) const;
   Cache& thread_cache() const;
 
@@ -45,6 +54,10 @@ class BpeModel : public TokenModel {
   std::array<TokenId, 256> byte_ids_;  // of a byte, or of its fallback token
   StringIds vocab_;
   std::vector<Rule> rules_;
+  Trie user_defined_;
+  bool has_user_defined_ = false;
+  // What stands for an unused token that has no halves: the bytes of its character or the unknown.
+  std::unordered_map<TokenId, std::vector<TokenId>> unused_;
   // Whether the merges of a token's text give that token: 0 not known yet, 1 yes, 2 no.
   mutable std::vector<std::atomic<uint8_t>> reachable_;
   uint64_t serial_;  // of this model among all, for the threads' caches

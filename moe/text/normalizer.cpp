@@ -218,8 +218,18 @@ std::unique_ptr<Normalizer> make_normalizer(const Json& json, const std::string&
     const auto map = std::make_shared<const PrecompiledCharsMap>(
         decode_base64(r.string("precompiled_charsmap"), what), what);
     // SentencePiece's own rule, which the reader of its files asks for.
-    if (r.boolean_or("longest", false))
-      return function([map](std::string_view t) { return map->normalize(t); });
+    if (r.boolean_or("longest", false)) {
+      const auto kept = std::make_shared<Trie>();
+      if (r.has("kept")) {
+        MOE_CHECK(r.at("kept").is_array(), what, ": 'kept' is no list");
+        for (const Json& text : r.at("kept").as_array()) {
+          MOE_CHECK(text.is_string() && !text.as_string().empty(), what,
+                    ": 'kept' holds what is not a text");
+          kept->add(std::string_view(text.as_string()), 0);
+        }
+      }
+      return function([map, kept](std::string_view t) { return map->normalize(t, *kept); });
+    }
     return function([map](std::string_view t) { return precompiled(*map, t); });
   }
   if (type == "Nmt") return function(nmt);
@@ -282,12 +292,13 @@ std::string_view PrecompiledCharsMap::replacement(std::string_view text, size_t 
   return rest.substr(0, rest.find('\0'));
 }
 
-std::string PrecompiledCharsMap::normalize(std::string_view text) const {
+std::string PrecompiledCharsMap::normalize(std::string_view text, const Trie& kept) const {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size();) {
-    size_t used = 0;
-    const std::string_view found = replacement(text, i, true, used);
+    size_t used = kept.longest(text, i).second;
+    const std::string_view found =
+        used > 0 ? text.substr(i, used) : replacement(text, i, true, used);
     if (used == 0) {
       const CodePoint c = code_point_at(text, i);
       // A byte that is not UTF-8 becomes U+FFFD there.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "moe/base/json.h"
+#include "moe/text/vocabulary.h"
 
 namespace moe {
 
@@ -33,8 +34,9 @@ class PrecompiledCharsMap {
   /// its bytes go to `size`, 0 when none has.
   std::string_view replacement(std::string_view text, size_t position, bool longest,
                                size_t& size) const;
-  /// SentencePiece's rule: longest prefix at each position, else one character unchanged.
-  std::string normalize(std::string_view text) const;
+  /// SentencePiece's rule: longest prefix at each position, else one character unchanged; what
+  /// begins with a string of `kept` keeps the longest of them as it is.
+  std::string normalize(std::string_view text, const Trie& kept) const;
 
  private:
   uint32_t unit(size_t i) const;

@@ -195,12 +195,16 @@ class PipelineTokenizer : public Tokenizer {
     special_.resize(texts_.size());
     std::vector<AddedToken> raw, normalized;
     std::vector<std::string> raw_texts, normalized_texts;
+    std::vector<bool> found_by_model(texts_.size());
+    for (const TokenId id : spec_.model.user_defined)
+      found_by_model[static_cast<size_t>(id)] = true;
     for (const AddedToken& token : spec_.added_tokens) {
       std::string& text = texts_[static_cast<size_t>(token.id)];
       MOE_CHECK(text.empty() || text == token.content, what, ": the tokens '", printable(text, 40),
                 "' and '", printable(token.content, 40), "' have the same id ", token.id);
       text = token.content;
       if (token.special) special_[static_cast<size_t>(token.id)] = true;
+      if (found_by_model[static_cast<size_t>(token.id)]) continue;
       if (!token.normalized) {
         raw.push_back(token);
         raw_texts.push_back(token.content);

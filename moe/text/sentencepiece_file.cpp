@@ -78,6 +78,9 @@ struct Piece {
   uint64_t type = PieceType::normal;
 };
 
+/// Whether pairs may merge into the piece. One that the user defined is found as a whole.
+bool is_text(const Piece& p) { return p.type == PieceType::normal || p.type == PieceType::unused; }
+
 struct Model {
   std::vector<Piece> pieces;
   uint64_t model_type = 1, unk_id = 0;
@@ -128,11 +131,10 @@ Model parse(std::string_view bytes, const std::string& what) {
 
 /// The score rule (highest score of a joined piece first) as a list of pairs: all splits of every
 /// piece, by score, then by the lengths of their halves.
-std::vector<TokenModelSpec::Merge> merges_of(const Model& m) {
+void add_merges(const Model& m, TokenModelSpec& spec) {
   StringIds ids(m.pieces.size());
   for (size_t i = 0; i < m.pieces.size(); ++i)
-    if (m.pieces[i].type == PieceType::normal || m.pieces[i].type == PieceType::user_defined)
-      ids.add(m.pieces[i].text, static_cast<TokenId>(i));
+    if (is_text(m.pieces[i])) ids.add(m.pieces[i].text, static_cast<TokenId>(i));
   struct Candidate {
     TokenModelSpec::Merge merge;
     float score;
@@ -141,7 +143,7 @@ std::vector<TokenModelSpec::Merge> merges_of(const Model& m) {
   std::vector<Candidate> all;
   for (size_t i = 0; i < m.pieces.size(); ++i) {
     const Piece& p = m.pieces[i];
-    if (p.type != PieceType::normal && p.type != PieceType::user_defined) continue;
+    if (!is_text(p)) continue;
     const size_t first = all.size();
     const int64_t n = count_code_points(p.text);
     int64_t left = 0;
@@ -162,19 +164,31 @@ std::vector<TokenModelSpec::Merge> merges_of(const Model& m) {
   std::stable_sort(all.begin(), all.end(), [](const Candidate& x, const Candidate& y) {
     return std::tuple(x.score, x.left, x.right) > std::tuple(y.score, y.left, y.right);
   });
-  std::vector<TokenModelSpec::Merge> out;
-  out.reserve(all.size());
-  for (const Candidate& c : all) out.push_back(c.merge);
-  return out;
+  // Ranks matter where two pieces share a score; the pairs of one piece may come in any order.
+  bool shared = false;
+  std::vector<uint32_t> ranks;
+  ranks.reserve(all.size());
+  spec.merges.reserve(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const bool tie = i > 0 && all[i].score == all[i - 1].score;
+    shared = shared || (tie && all[i].merge.result != all[i - 1].merge.result);
+    ranks.push_back(tie ? ranks.back() : static_cast<uint32_t>(i));
+    spec.merges.push_back(all[i].merge);
+  }
+  if (shared) spec.ranks = std::move(ranks);
 }
 
 Json normalizer_of(const Model& m) {
+  JsonArray kept;
+  for (const Piece& p : m.pieces)
+    if (p.type == PieceType::user_defined) kept.push_back(Json(p.text));
   const Json space = JsonObject{{"String", " "}};
   JsonArray steps;
   if (!m.charsmap.empty())
     steps.push_back(JsonObject{{"type", "Precompiled"},
                                {"precompiled_charsmap", encode_base64(m.charsmap)},
-                               {"longest", true}});
+                               {"longest", true},
+                               {"kept", std::move(kept)}});
   if (m.remove_extra_whitespaces) {
     steps.push_back(JsonObject{{"type", "Replace"},
                                {"pattern", JsonObject{{"Regex", "\\A +|(?<= ) +"}}},
@@ -212,11 +226,13 @@ TokenizerSpec read_sentencepiece(std::string_view bytes, const std::string& what
               i, " is empty or not UTF-8");
     MOE_CHECK(std::isfinite(p.score), what, ": the score of piece ", i, " is not a number");
     MOE_CHECK(seen.add(p.text, id), what, ": the piece '", printable(p.text, 40), "' comes twice");
-    MOE_CHECK(p.type != PieceType::unused || spec.model.kind == TokenModelKind::unigram, what,
-              ": piece ", i, " '", printable(p.text, 40),
-              "' is marked unused, which is not supported in a BPE model");
-    // An unused piece keeps its id but no text gives it.
-    spec.model.vocab.push_back(p.type == PieceType::unused ? std::string() : p.text);
+    spec.model.vocab.push_back(p.text);
+    // The spelling of a byte or a marker is no piece of text; in BPE no pair merges into one
+    // anyway.
+    const bool others = spec.model.kind == TokenModelKind::unigram && p.type != PieceType::normal &&
+                        p.type != PieceType::user_defined;
+    if (p.type == PieceType::unused || others) spec.model.unused.push_back(id);
+    if (p.type == PieceType::user_defined) spec.model.user_defined.push_back(id);
     if (spec.model.kind == TokenModelKind::unigram) spec.model.scores.push_back(p.score);
     if (p.type == PieceType::unknown) spec.model.unk_id = id;
     const bool marker = p.type == PieceType::unknown || p.type == PieceType::control;
@@ -228,7 +244,7 @@ TokenizerSpec read_sentencepiece(std::string_view bytes, const std::string& what
   spec.model.byte_fallback = m.byte_fallback;
   spec.model.fuse_unk = true;
   spec.model.single_precision = true;
-  if (spec.model.kind == TokenModelKind::bpe) spec.model.merges = merges_of(m);
+  if (spec.model.kind == TokenModelKind::bpe) add_merges(m, spec.model);
   const auto valid = [&](int64_t id) -> std::optional<TokenId> {
     if (id < 0 || id >= std::ssize(m.pieces)) return std::nullopt;
     if (m.pieces[static_cast<size_t>(id)].type != PieceType::control) return std::nullopt;
@@ -242,7 +258,7 @@ TokenizerSpec read_sentencepiece(std::string_view bytes, const std::string& what
                                 {"pattern", JsonObject{{"String", "\xE2\x96\x81"}}},
                                 {"content", " "}},
                      JsonObject{{"type", "ByteFallback"}}, JsonObject{{"type", "Fuse"}}};
-  if (m.add_dummy_prefix)
+  if (m.add_dummy_prefix || m.remove_extra_whitespaces)
     decoders.push_back(JsonObject{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   spec.decoder = JsonObject{{"type", "Sequence"}, {"decoders", std::move(decoders)}};
   return spec;

@@ -100,17 +100,24 @@ class Unigram : public TokenModel {
       : scores_(spec.scores), unk_id_(spec.unk_id), single_precision_(spec.single_precision) {
     MOE_CHECK(scores_.size() == spec.vocab.size(), what, ": a Unigram model with ",
               spec.vocab.size(), " pieces and ", scores_.size(), " scores");
+    std::vector<bool> unused(spec.vocab.size()), user_defined(spec.vocab.size());
+    for (const TokenId id : spec.unused) unused[static_cast<size_t>(id)] = true;
+    for (const TokenId id : spec.user_defined) user_defined[static_cast<size_t>(id)] = true;
     byte_ids_.fill(-1);
     double least = std::numeric_limits<double>::infinity();
     for (size_t i = 0; i < spec.vocab.size(); ++i) {
       MOE_CHECK(std::isfinite(scores_[i]), what, ": the score of piece ", i, " is not a number");
-      least = std::min(least, scores_[i]);
+      if (!unused[i] && !user_defined[i]) least = std::min(least, scores_[i]);
       if (spec.vocab[i].empty() || (i < never.size() && never[i])) continue;
-      trie_.add(spec.vocab[i], static_cast<int32_t>(i));
       const int byte = spec.byte_fallback ? byte_of_fallback_token(spec.vocab[i]) : -1;
       if (byte >= 0) byte_ids_[static_cast<size_t>(byte)] = static_cast<TokenId>(i);
+      if (!unused[i]) trie_.add(spec.vocab[i], static_cast<int32_t>(i));
     }
     unknown_score_ = least - 10;
+    // SentencePiece's bonus (0.2.3): beside logarithms below zero the user's piece always wins.
+    for (const TokenId id : spec.user_defined)
+      scores_[static_cast<size_t>(id)] =
+          0.1 * static_cast<double>(spec.vocab[static_cast<size_t>(id)].size()) - 0.1;
   }
 
   void encode(std::string_view piece, std::vector<TokenId>& out) const override {

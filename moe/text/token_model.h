@@ -30,9 +30,18 @@ struct TokenModelSpec {
   std::vector<Merge> merges = {};   // BPE, the first to be applied first
   std::vector<double> scores = {};  // Unigram: log-probability of each id
   bool single_precision = false;    // Unigram: sums in float, as SentencePiece, and not in double
+  /// BPE: what is to be applied first, by place in merges: the leftmost of equals. Empty: all
+  /// differ.
+  std::vector<uint32_t> ranks = {};
   std::optional<TokenId> unk_id = {};
   std::string continuing_subword_prefix = {}, end_of_word_suffix = {};
   bool fuse_unk = false, byte_fallback = false;
+  /// Ids that no text gives (SentencePiece's UNUSED pieces). BPE may still merge into one on the
+  /// way to a longer token; what is one at the end is cut in two again.
+  std::vector<TokenId> unused = {};
+  /// Ids that their text always gives, the longest at each place, whatever is around it
+  /// (SentencePiece's USER_DEFINED pieces; BPE and Unigram).
+  std::vector<TokenId> user_defined = {};
   bool ignore_merges = false;  // a piece that is a token is that token, whatever its merges give
   int64_t max_input_chars_per_word = 100;
 };

@@ -81,6 +81,12 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr)
 JsonObject model_to_json(const TokenModelSpec& m) {
   const Json unk = m.unk_id ? Json(m.vocab[static_cast<size_t>(*m.unk_id)]) : Json(nullptr);
   JsonObject out{{"type", name_of(m.kind)}};
+  // Ours, which the library passes over: it has no such rules.
+  if (!m.unused.empty()) out["unused"] = JsonArray(m.unused.begin(), m.unused.end());
+  if (!m.user_defined.empty())
+    out["user_defined"] = JsonArray(m.user_defined.begin(), m.user_defined.end());
+  if (!m.ranks.empty()) out["ranks"] = JsonArray(m.ranks.begin(), m.ranks.end());
+  if (m.single_precision) out["single_precision"] = true;
   switch (m.kind) {
     case TokenModelKind::bpe: {
       JsonArray merges;
@@ -125,21 +131,6 @@ JsonObject model_to_json(const TokenModelSpec& m) {
   return out;
 }
 
-/// Without what only this program knows: "longest" of a Precompiled.
-Json as_the_library_has_it(const Json& part) {
-  if (const JsonArray* list = part.if_array()) {
-    JsonArray out;
-    for (const Json& item : *list) out.push_back(as_the_library_has_it(item));
-    return out;
-  }
-  const JsonObject* object = part.if_object();
-  if (!object) return part;
-  JsonObject out;
-  for (const auto& [key, value] : *object)
-    if (std::string_view(key) != "longest") out[key] = as_the_library_has_it(value);
-  return out;
-}
-
 std::string spec_to_json(const TokenizerSpec& spec) {
   JsonArray added;
   for (const AddedToken& t : spec.added_tokens)
@@ -150,9 +141,8 @@ std::string spec_to_json(const TokenizerSpec& spec) {
                                {"rstrip", t.rstrip},
                                {"normalized", t.normalized},
                                {"special", t.special}});
-  return to_json_pretty(document(std::move(added), as_the_library_has_it(spec.normalizer),
-                                 spec.pre_tokenizer, spec.post_processor, spec.decoder,
-                                 model_to_json(spec.model)));
+  return to_json_pretty(document(std::move(added), spec.normalizer, spec.pre_tokenizer,
+                                 spec.post_processor, spec.decoder, model_to_json(spec.model)));
 }
 
 // ---- reading
@@ -260,6 +250,33 @@ void read_unigram_vocab(const JsonArray& vocab, TokenModelSpec& m, const std::st
   }
 }
 
+std::vector<TokenId> read_ids(const JsonReader& r, const char* key, const TokenModelSpec& m) {
+  std::vector<TokenId> out;
+  if (!r.has(key)) return out;
+  for (const Json& id : array_field(r, key)) {
+    MOE_CHECK(id.is_int64() && id.as_int64() >= 0 && id.as_int64() < std::ssize(m.vocab) &&
+                  !m.vocab[static_cast<size_t>(id.as_int64())].empty(),
+              r.what(), ": '", key, "' holds what is not an id of the vocabulary");
+    out.push_back(static_cast<TokenId>(id.as_int64()));
+  }
+  return out;
+}
+
+/// What tokenizer.json files of ours hold for the rules of SentencePiece.
+void read_sentencepiece_rules(const JsonReader& r, TokenModelSpec& m) {
+  m.unused = read_ids(r, "unused", m);
+  m.user_defined = read_ids(r, "user_defined", m);
+  m.single_precision = r.boolean_or("single_precision", false);
+  if (!r.has("ranks")) return;
+  for (const Json& rank : array_field(r, "ranks")) {
+    MOE_CHECK(rank.is_int64() && rank.as_int64() >= 0 && rank.as_int64() < std::ssize(m.merges),
+              r.what(), ": 'ranks' holds what is not the rank of a merge");
+    m.ranks.push_back(static_cast<uint32_t>(rank.as_int64()));
+  }
+  MOE_CHECK(m.ranks.size() == m.merges.size(), r.what(), ": ", m.ranks.size(), " ranks for ",
+            m.merges.size(), " merges");
+}
+
 TokenModelSpec read_model(const JsonObject& model, const std::string& what) {
   TokenModelSpec m;
   m.kind = kind_of(model, what);
@@ -273,6 +290,7 @@ TokenModelSpec read_model(const JsonObject& model, const std::string& what) {
                 ", but there are ", m.vocab.size(), " pieces");
       m.unk_id = static_cast<TokenId>(unk);
     }
+    read_sentencepiece_rules(r, m);
     MOE_CHECK(!m.vocab.empty(), what, ": the vocabulary is empty");
     return m;
   }
@@ -288,6 +306,7 @@ TokenModelSpec read_model(const JsonObject& model, const std::string& what) {
     m.byte_fallback = r.boolean_or("byte_fallback", false);
     m.ignore_merges = r.boolean_or("ignore_merges", false);
     read_merges(array_field(r, "merges"), m, what);
+    read_sentencepiece_rules(r, m);
   }
   if (m.kind == TokenModelKind::word_piece) {
     m.max_input_chars_per_word = r.integer_or("max_input_chars_per_word", 100);

@@ -90,6 +90,17 @@ uint32_t Trie::child(uint32_t node, uint8_t byte) const {
   return 0;
 }
 
+std::pair<int32_t, size_t> Trie::longest(std::string_view text, size_t from) const {
+  std::pair<int32_t, size_t> found{-1, 0};
+  uint32_t node = 0;
+  for (size_t i = from; i < text.size(); ++i) {
+    node = child(node, static_cast<uint8_t>(text[i]));
+    if (node == 0) break;
+    if (value(node) >= 0) found = {value(node), i + 1 - from};
+  }
+  return found;
+}
+
 uint32_t& Trie::edge(uint64_t key, bool& is_new) {
   const size_t mask = edges_.size() - 1;
   size_t i = mix(key) & mask;

@@ -49,6 +49,8 @@ class Trie {
   uint32_t child(uint32_t node, uint8_t byte) const;
   /// -1 when no string ends there.
   int32_t value(uint32_t node) const { return values_[node]; }
+  /// The longest string that text begins with from here on: its value and size; -1 and 0 when none.
+  std::pair<int32_t, size_t> longest(std::string_view text, size_t from) const;
 
  private:
   struct Edge {

@@ -68,6 +68,33 @@ TEST_P(TokenizerGolden, EqualsTheLibrary) {
   }
 }
 
+// Ids and texts of `sentencepiece` itself for models with unused and user-defined pieces
+// (tools/check_sentencepiece.py --write), and the same from the tokenizer.json that we write.
+TEST(SentencePieceGolden, EqualsTheLibrary) {
+  const std::string folder = MOE_GOLDEN_DIR "/sentencepiece/";
+  int n_models = 0;
+  for (const std::string& file : list_directory(folder)) {
+    if (!ends_with(file, ".model")) continue;
+    ++n_models;
+    const auto tokenizer = read_tokenizer(folder + file);
+    const auto again = tokenizer_from_json(tokenizer_to_json(*tokenizer), "x");
+    const std::string name = file.substr(0, file.size() - std::string(".model").size());
+    const Json cases = read_json(folder + name + std::string(kEnding), "[golden]");
+    ASSERT_GE(cases.as_array().size(), 30u);
+    for (const Json& item : cases.as_array()) {
+      const std::string text(item.at("text").as_string());
+      const std::vector<TokenId> want = ids_of(item.at("ids"));
+      EXPECT_EQ(tokenizer->encode(text), want) << name << ": " << text;
+      EXPECT_EQ(again->encode(text), want) << name << ": " << text;
+      const std::string decoded(item.at("decoded").as_string());
+      if (decoded.find("\u2047") != std::string::npos) continue;  // theirs for <unk>
+      EXPECT_EQ(as_utf8(tokenizer->decode(want)), decoded) << name;
+      EXPECT_EQ(as_utf8(again->decode(want)), decoded) << name;
+    }
+  }
+  EXPECT_EQ(n_models, 7);
+}
+
 TEST_P(TokenizerGolden, MarksHideSpecialTokensAndNothingElse) {
   const auto tokenizer = read_tokenizer(kGolden + GetParam() + ".tokenizer.json");
   const Json cases = read_json(kGolden + GetParam() + std::string(kEnding), "[golden]");

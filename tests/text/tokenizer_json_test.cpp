@@ -146,6 +146,35 @@ TEST(TokenizerJson, RefusesMergesOfUnknownTokens) {
   EXPECT_THAT(with_merges(R"([1])"), HasSubstr("is not two tokens"));
 }
 
+// The rules of SentencePiece in keys of our own; a right half that adds nothing must not cut for
+// ever.
+TEST(TokenizerJson, ReadsUnusedTokensAndTheirHalves) {
+  const auto model = [](const std::string& more) {
+    return R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "abb": 3, "##": 4, "##b": 5},
+      "merges": [["a", "b"], ["ab", "b"]])" +
+           more + "}}";
+  };
+  const auto ids = [&](const std::string& more, const std::string& text) {
+    return tokenizer_from_json(model(more), "x")->encode(text);
+  };
+  using Ids = std::vector<TokenId>;
+  EXPECT_EQ(ids("", "ab"), (Ids{2}));
+  EXPECT_EQ(ids(R"(, "unused": [2])", "ab"), (Ids{0, 1}));
+  EXPECT_EQ(ids(R"(, "unused": [2])", "abb"), (Ids{3}));
+  EXPECT_EQ(ids(R"(, "unused": [2, 3])", "aabbab"), (Ids{0, 0, 1, 1, 0, 1}));
+  EXPECT_EQ(ids(R"(, "unused": [1])", "b"), Ids{});  // there is no unknown token
+  EXPECT_EQ(ids(R"(, "user_defined": [2])", "abb"), (Ids{2, 1}));
+  const std::string long_text(1000, 'a');  // as many symbols as the other way of merging takes
+  EXPECT_EQ(ids(R"(, "unused": [2])", long_text + "b").size(), 1001u);
+  for (const char* bad :
+       {R"(, "unused": [6])", R"(, "unused": [-1])", R"(, "unused": ["a"])", R"(, "unused": 1)",
+        R"(, "user_defined": [1e30])", R"(, "ranks": [0])", R"(, "ranks": [0, 2])"})
+    EXPECT_THAT(read_error(model(bad)), HasSubstr("model")) << bad;
+  const std::string prefixed = R"({"model": {"type": "BPE", "continuing_subword_prefix": "##",
+      "vocab": {"a": 0, "##": 1, "##b": 2}, "merges": [["a", "##"]], "unused": [0]}})";
+  EXPECT_LE(tokenizer_from_json(prefixed, "x")->encode("a").size(), 1u);
+}
+
 // A file of some bytes must not make a table of gigabytes.
 TEST(TokenizerJson, RefusesIdsFarBeyondItsEntries) {
   const std::string model =
