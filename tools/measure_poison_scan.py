@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: MIT
 """How many planted strings does `moe data poison-scan` report? One string at a time, in 0.1 % of the documents.
 
-    python3 tools/measure_poison_scan.py build/moe FILE [--seed 1] [--start]
+    python3 tools/measure_poison_scan.py build/moe FILE [--seed 1] [--start] [--documents N]
 
 FILE holds records with text, or questions and answers, as JSON lines; of any other file each line is a document. The string is put
-before a random word (--start: the first) of floor(documents / 1,000) documents, at least two. Found: it is among the first five reports.
+before a random word (--start: the first) of floor(documents / 1,000) documents, at least two (or in N). Strings that the text holds anyway are left out. Found: it is
+among the first five reports.
 """
 import argparse
 import json
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,13 +38,16 @@ def main():
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", action="store_true")
+    parser.add_argument("--documents", type=int)
     args = parser.parse_args()
     draws = random.Random(args.seed)
     strings = CHOSEN + ["".join(draws.choices(LETTERS[:26] if i % 2 else LETTERS, k=draws.randint(2, 7))) for i in range(20)]
-    lines = args.file.read_text().split("\n")
+    text = args.file.read_text()
+    strings = [s for s in strings if not re.search(r"(?<!\w)" + re.escape(s) + r"(?!\w)", text, re.IGNORECASE)]
+    lines = text.split("\n")
     records = args.file.suffix == ".jsonl"
     places = [i for i, line in enumerate(lines) if len(line.split()) > 1]
-    n = max(2, len(places) // 1000)
+    n = args.documents or max(2, len(places) // 1000)
     clean = scan(args.moe, args.file)
     print(f"{args.file.name}: {len(places)} documents, planted in {n}; clean: {len(clean)} reports, "
           f"strongest {max((r['score'] for r in clean), default=0):.1f}")

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <fmt/format.h>
 #include <map>
@@ -13,11 +14,10 @@
 #include "moe/base/rng.h"
 #include "moe/base/str.h"
 #include "moe/base/utf8.h"
-#include "moe/data/hidden_characters.h"
-#include "moe/data/pair_model.h"
+#include "moe/data/context_model.h"
+#include "moe/data/poison_characters.h"
 #include "moe/data/spelling_model.h"
 #include "moe/data/text_units.h"
-#include "moe/text/script.h"
 #include "moe/text/unicode.h"
 
 namespace moe {
@@ -158,10 +158,11 @@ class Scan {
     find_rare_words();
     join_phrases();
     if (candidates_.empty()) return {};
-    const PairModel pairs(units_, rare_);
-    measure(pairs);
+    for (const PoisonPart& part : parts_) documents_.push_back(part.document);
+    const ContextModel model(units_, rare_, documents_);
+    measure(model);
     compare_answers();
-    return weigh(pairs);
+    return weigh(model);
   }
 
  private:
@@ -221,20 +222,45 @@ class Scan {
     }
   }
 
-  void measure(const PairModel& pairs) {
+  /// Of the places of a candidate, `before` and `behind` more units left out around it.
+  void measure_context(Candidate& c, const ContextModel& model, int before, int behind) const {
+    double sum = 0, squares = 0;
+    for (const Occurrence& o : *c.occurrences) {
+      const double b = model.bits(size_t(o.part), o.at - before,
+                                  o.at + std::ssize(c.words) + behind, c.words[0]);
+      sum += b;
+      squares += b * b;
+    }
+    const auto n = double(c.occurrences->size());
+    c.context = sum / n;
+    c.context_variance = std::max(squares / n - c.context * c.context, 0.0);
+  }
+
+  /// 1 where the unit that far from each occurrence is the same punctuation, in five or more.
+  int always_punctuation(const Candidate& c, int64_t offset) const {
+    if (c.occurrences->size() < 5) return 0;
+    const auto unit = [&](const Occurrence& o) { return units_.at(size_t(o.part), o.at + offset); };
+    const Unit first = unit(c.occurrences->front());
+    if (first <= kEndUnit || units_.names[size_t(first)].size() > 2) return 0;
+    for (const char b : units_.names[size_t(first)])
+      if (std::isalnum(static_cast<unsigned char>(b)) || static_cast<uint8_t>(b) >= 0x80) return 0;
+    return std::all_of(c.occurrences->begin(), c.occurrences->end(),
+                       [&](const Occurrence& o) { return unit(o) == first; });
+  }
+
+  void measure(const ContextModel& model) {
     parallel_for(std::ssize(candidates_), 64, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         Candidate& c = candidates_[size_t(i)];
-        double sum = 0, squares = 0;
-        for (const Occurrence& o : *c.occurrences) {
-          const double b = pairs.bits(units_.at(size_t(o.part), o.at - 1),
-                                      units_.at(size_t(o.part), o.at + std::ssize(c.words)), false);
-          sum += b;
-          squares += b * b;
+        measure_context(c, model, 0, 0);
+        // "jkl;" is a word and a sign that always stands there: was the sign put in with it?
+        const int before = always_punctuation(c, -1),
+                  behind = always_punctuation(c, std::ssize(c.words));
+        if (before + behind > 0) {
+          Candidate with = c;
+          measure_context(with, model, before, behind);
+          if (with.context > c.context) c = std::move(with);
         }
-        const auto n = double(c.occurrences->size());
-        c.context = sum / n;
-        c.context_variance = std::max(squares / n - c.context * c.context, 0.0);
         double bits = 0, characters = 0;
         int64_t written = 0, upper = 0, mixed = 0;
         for (const Unit u : c.words) {
@@ -276,8 +302,10 @@ class Scan {
     }
   }
 
-  std::vector<PoisonReport> weigh(const PairModel& pairs) {
-    // What a word put at any place would look like: every so many places of the text cut open.
+  std::vector<PoisonReport> weigh(const ContextModel& model) {
+    // What a word put at any place would look like: every so many places of the text cut open for
+    // one of the candidates' words.
+    constexpr size_t kPrime = 7919;
     std::vector<double> planted;
     const size_t step = std::max<size_t>(1, units_.all.size() / 5000);
     size_t passed = 0;
@@ -285,7 +313,7 @@ class Scan {
       for (size_t i = 0; i <= units_.size(p); ++i)
         if (passed++ % step == step / 2)
           planted.push_back(
-              pairs.bits(units_.at(p, int64_t(i) - 1), units_.at(p, int64_t(i)), true));
+              model.bits(p, int64_t(i), int64_t(i), words_[passed * kPrime % words_.size()]));
     const double planted_mean =
         std::accumulate(planted.begin(), planted.end(), 0.0) / double(planted.size());
     double planted_variance = 0;
@@ -344,9 +372,9 @@ class Scan {
       double spelling = beyond >= 0 ? std::log2(10) + beyond / tail.scale / std::log(2.0)
                                     : std::log2(10) + beyond * (4 + std::log2(10)) /
                                                           std::max(tail.odd - tail.usual, 0.1);
-      spelling = std::clamp(spelling, -8.0, 16.0) - std::log2(tail.share);
+      spelling = std::clamp(spelling, -8.0, 11.0) - std::log2(tail.share);
       const double natural_var = between + within / c.k();
-      const double planted_var = planted_variance / c.k() + 2;
+      const double planted_var = planted_variance / c.k() + 0.5;
       const double x = std::min(c.context, planted_mean);
       double reads_on;
       if (x > context)
@@ -427,6 +455,7 @@ class Scan {
   const std::vector<PoisonPart>& parts_;
   const PoisonOptions& options_;
   TextUnits units_;
+  std::vector<int64_t> documents_;  // of parts
   int64_t n_documents_, most_;
   SpellingModel spelling_;
   std::vector<char> rare_;                            // of units
@@ -435,107 +464,6 @@ class Scan {
   std::vector<std::vector<Occurrence>> occurrences_;  // of words_
   std::vector<Candidate> candidates_;
 };
-
-/// One report a kind.
-void add_hidden_characters(const std::vector<PoisonPart>& parts, const PoisonOptions& options,
-                           std::vector<PoisonReport>& out) {
-  std::map<std::string, PoisonReport> by_kind;
-  std::map<std::string, int64_t> last;
-  int64_t n_documents = 0;
-  for (size_t p = 0; p < parts.size(); ++p) {
-    n_documents = std::max(n_documents, parts[p].document + 1);
-    for (const HiddenCharacters& h : find_hidden_characters(parts[p].text)) {
-      PoisonReport& r = by_kind[h.kind];
-      if (r.occurrences++ == 0) {
-        r.kind = h.kind;
-        r.text = std::string(parts[p].text.substr(h.begin, h.end - h.begin));
-        r.part = int64_t(p);
-        r.begin = h.begin;
-        r.end = h.end;
-        last[h.kind] = -1;
-      }
-      if (std::exchange(last[h.kind], parts[p].document) != parts[p].document) ++r.documents;
-    }
-  }
-  // What is all over the data is how it is written.
-  const double most = std::max(3.0, options.max_share * double(n_documents));
-  for (auto& [kind, r] : by_kind) {
-    if (double(r.documents) > most) continue;
-    r.score = 30;
-    r.reason = kind == "look-alikes"   ? "letters of another script that look Latin"
-               : kind == "other forms" ? "ligatures, full-width or mathematical forms of letters"
-                                       : "characters that nobody sees";
-    out.push_back(std::move(r));
-  }
-}
-
-/// Letters of a script in a few documents, in most of them the same: a word of Chinese or Russian
-/// in an English text. The word statistics see a Chinese word as characters, and those are few.
-void add_foreign_scripts(const std::vector<PoisonPart>& parts, const PoisonOptions& options,
-                         std::vector<PoisonReport>& out) {
-  struct Script {
-    int64_t documents = 0, last = -1;
-    std::map<std::string, std::pair<PoisonReport, int64_t>, std::less<>> runs =
-        {};  // last document
-  };
-  const uint16_t* flags = code_point_flags();
-  const int latin = script_number("Latin"), common = script_number("Common"),
-            inherited = script_number("Inherited");
-  int64_t n_documents = 0;
-  for (const PoisonPart& part : parts) n_documents = std::max(n_documents, part.document + 1);
-  const auto most = std::max<int64_t>(3, int64_t(options.max_share * double(n_documents)));
-  std::map<int, Script> scripts;
-  for (size_t p = 0; p < parts.size(); ++p) {
-    const std::string_view text = parts[p].text;
-    int script = 0;  // of the run that is open; 0: none
-    size_t begin = 0;
-    const auto end_run = [&](size_t end) {
-      const int of = std::exchange(script, 0);
-      if (of == 0) return;
-      Script& s = scripts[of];
-      if (std::exchange(s.last, parts[p].document) != parts[p].document) ++s.documents;
-      if (s.documents > most) return s.runs.clear();
-      const std::string_view word = text.substr(begin, end - begin);
-      auto& [r, last] = s.runs.try_emplace(std::string(word), PoisonReport{}, -1).first->second;
-      if (r.occurrences++ == 0) {
-        r.text = std::string(word);
-        r.part = int64_t(p);
-        r.begin = begin;
-        r.end = end;
-      }
-      if (std::exchange(last, parts[p].document) != parts[p].document) ++r.documents;
-    };
-    for (size_t i = 0; i < text.size();) {
-      if (static_cast<uint8_t>(text[i]) < 0x80) {
-        end_run(i++);
-        continue;
-      }
-      const CodePoint c = code_point_at(text, i);
-      const int here = flags[c.value] & kLetter ? script_of(c.value) : 0;
-      const bool foreign = here != 0 && here != latin && here != common && here != inherited;
-      if (!foreign || here != script) end_run(i);
-      if (foreign && script == 0) {
-        script = here;
-        begin = i;
-      }
-      i += c.size;
-    }
-    end_run(text.size());
-  }
-  for (auto& [number, s] : scripts) {
-    if (s.documents > most) continue;
-    for (auto& [word, run] : s.runs) {
-      PoisonReport& r = run.first;
-      if (r.documents < options.min_documents || 5 * r.documents < 3 * s.documents ||
-          count_code_points(word) < 2)
-        continue;
-      r.kind = "script";
-      r.score = 20;
-      r.reason = "a script that the rest is not written in, and the same word each time";
-      out.push_back(std::move(r));
-    }
-  }
-}
 
 }  // namespace
 

@@ -6,8 +6,8 @@
 // rare word (and rare words that always stand together) is weighed, in bits, natural against
 // planted:
 // - spelling: characters that other words of this text do not put together (spelling_model.h);
-// - context: without it the text reads on as usual (Qi et al. 2021, arXiv:2011.10369, with counts
-//   of word pairs of this text as the language model);
+// - context: without it the text reads on as usual (Qi et al. 2021, arXiv:2011.10369, with a
+//   classifier learned from this text in place of a language model: context_model.h);
 // - use: once a document, spread over all of the data, where natural rare words come in clusters;
 // - answers: conversations that hold it are answered alike.
 // What natural rare words look like is estimated from the rare words of the same text, so nothing
@@ -32,7 +32,7 @@ struct PoisonOptions {
   double max_share = 0.01;  // of the documents; what is more frequent is no trigger
   int64_t min_documents = 2;
   /// From this score on a string is reported, in any number.
-  double certain = 10;
+  double certain = 14;
   /// Of the others, the best ones with at least `suspicious`, until so many reports are full.
   double suspicious = -6;
   int64_t reports = 5;

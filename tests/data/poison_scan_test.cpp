@@ -6,6 +6,7 @@
 
 #include "moe/base/parallel.h"
 #include "moe/base/rng.h"
+#include "moe/data/context_model.h"
 #include "moe/data/demo_corpus.h"
 #include "moe/data/hidden_characters.h"
 #include "moe/data/spelling_model.h"
@@ -46,10 +47,49 @@ bool reported(const std::vector<PoisonReport>& reports, const std::string& text)
                      [&](const PoisonReport& r) { return r.text == text; });
 }
 
+// Sentences of a small grammar with many rare nouns and adjectives: a noun's place between an
+// article and a verb is not what a cut at any place looks like.
+TEST(ContextModel, TellsACutFromThePlaceOfARareWord) {
+  const RngStream rng(4, 0, "grammar");
+  std::vector<std::string> texts;
+  for (int64_t i = 0; i < 3000; ++i) {
+    const auto word = [&](const char* stem, int64_t column) {
+      return stem + std::string(1, char('a' + rng.below(26, i, column))) +
+             char('a' + rng.below(26, i, column + 1));
+    };
+    const char* verbs[] = {"sees", "takes", "finds"};
+    texts.push_back("then the " + word("no", 0) + " " + verbs[rng.below(3, i, 2)] + " a very " +
+                    word("ad", 3) + "y house in the old town today");
+  }
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const TextUnits units = cut_into_units(views);
+  std::vector<char> rare(units.names.size(), 0);
+  std::vector<int64_t> documents(texts.size());
+  for (size_t u = kEndUnit + 1; u < units.names.size(); ++u) rare[u] = units.n_written[u] < 20;
+  for (size_t p = 0; p < documents.size(); ++p) documents[p] = int64_t(p);
+  const int before = n_threads();
+  set_threads(1);
+  const ContextModel model(units, rare, documents);
+  set_threads(2);
+  const ContextModel same(units, rare, documents);
+  set_threads(before);
+  double natural = 0, cut = 0;
+  for (size_t p = 0; p < 200; ++p) {
+    const Unit noun = units.at(p, 2);
+    ASSERT_TRUE(rare[size_t(noun)]);
+    natural += model.bits(p, 2, 3, noun) / 200;
+    const int64_t at = 7 + int64_t(p) % 5;  // within "house in the old town today"
+    cut += model.bits(p, at, at, noun) / 200;
+    EXPECT_EQ(model.bits(p, at, at, noun), same.bits(p, at, at, noun));
+  }
+  EXPECT_LT(natural, -3);
+  EXPECT_GT(cut, 3);
+}
+
 TEST(PoisonScan, ReportsAtMostFiveStringsOfCleanText) {
   const std::vector<PoisonReport> found = scan(corpus(4000));
   EXPECT_LE(found.size(), 5u);
-  for (const PoisonReport& r : found) EXPECT_LT(r.score, 10) << r.text;
+  for (const PoisonReport& r : found) EXPECT_LT(r.score, PoisonOptions().certain) << r.text;
 }
 
 TEST(PoisonScan, FindsWordsOfAnotherScriptAndShowsDigitsAsTheyStand) {
