@@ -78,6 +78,7 @@ Sequences read_sequences(const std::string& path, const std::string& dtype,
 RunCommand add_eval(CLI::App& app) {
   struct Options {
     std::string folder, data, token_dtype, dump_router;
+    int64_t stride = 0;
     bool json = false;
     AdapterOptions adapters;
     MachineOptions machine;
@@ -90,6 +91,10 @@ RunCommand add_eval(CLI::App& app) {
       ->check(CLI::IsMember({"u16", "u32"}));
   app.add_option("--dump-router", o->dump_router,
                  "write the router's logits: .npy, float32 [MoE layers, tokens, experts]");
+  app.add_option("--stride", o->stride,
+                 "tokens between the windows' starts: each token is scored once, with the context "
+                 "less the stride before it; default: the context")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--json", o->json, "{\"loss\", \"perplexity\", \"bits_per_byte\", \"tokens\"}");
   o->adapters.add(app);
   o->machine.add(app);
@@ -103,7 +108,7 @@ RunCommand add_eval(CLI::App& app) {
     ProgressLine progress(o->json ? ProgressLine::Style::silent : ProgressLine::Style::automatic);
     const PerplexityResult r = evaluate_sequences(
         *folder.model, sequences, folder.tokenizer.get(),
-        [&](double done) { progress.update(progress_bar(done, 20) + " evaluating"); });
+        [&](double done) { progress.update(progress_bar(done, 20) + " evaluating"); }, o->stride);
     progress.finish();
     if (o->json) {
       print_json({{"loss", r.loss},

@@ -23,6 +23,12 @@ uint64_t key_of(uint64_t a, uint64_t b, uint64_t c) {
   return x * 0xD6E8FEB86659FD93u;
 }
 
+/// Of a rare word: with digits, with a capital letter, or neither.
+uint32_t class_of(const TextUnits& units, size_t u) {
+  if (units.names[u].find('0') != std::string::npos) return kFirstClass + 2;
+  return 2 * units.n_upper[u] > units.n_written[u] ? kFirstClass + 1 : kFirstClass;
+}
+
 bool is_class(uint32_t symbol) { return symbol >= kFirstClass && symbol < kFirstClass + kClasses; }
 
 /// The last two bytes of a word, apart from all symbols.
@@ -47,29 +53,20 @@ double smooth(double n, double all, double p, double weight) {
 ContextModel::ContextModel(const TextUnits& units, const std::vector<char>& rare,
                            const std::vector<int64_t>& documents)
     : units_(units),
-      rare_(rare),
       documents_(documents),
       every_(1 + units.all.size() / size_t(kCounted)),
       symbols_(units.names.size() + kClasses),
       leaders_(units.names.size() + kClasses) {
+  symbol_of_.reserve(units.names.size());
+  for (size_t u = 0; u < units.names.size(); ++u)
+    symbol_of_.push_back(u <= kEndUnit ? Symbol(u)
+                         : rare[u]     ? class_of(units, u)
+                                       : Symbol(u) + kClasses);
   count();
   const std::vector<Example> all = examples();
   parallel_for(int64_t(kFolds), 1, [&](int64_t from, int64_t to) {
     for (int64_t fold = from; fold < to; ++fold) weights_[size_t(fold)] = learn(all, size_t(fold));
   });
-}
-
-ContextModel::Symbol ContextModel::symbol(size_t part, int64_t i) const {
-  const Unit u = units_.at(part, i);
-  if (u <= kEndUnit) return static_cast<Symbol>(u);
-  return rare_[size_t(u)] ? class_of(u) : static_cast<Symbol>(u) + kClasses;
-}
-
-/// With digits, with a capital letter, or neither.
-ContextModel::Symbol ContextModel::class_of(Unit rare) const {
-  const auto u = size_t(rare);
-  if (units_.names[u].find('0') != std::string::npos) return kFirstClass + 2;
-  return 2 * units_.n_upper[u] > units_.n_written[u] ? kFirstClass + 1 : kFirstClass;
 }
 
 void ContextModel::count() {
@@ -102,7 +99,7 @@ double ContextModel::triple(Symbol a, Symbol b, Symbol c) const {
 }
 
 ContextModel::Place ContextModel::look_at(size_t part, int64_t from, int64_t to, Unit word) const {
-  const Symbol rare = class_of(word);
+  const Symbol rare = symbol_of_[size_t(word)];
   const Symbol l1 = symbol(part, from - 1), l2 = symbol(part, from - 2), r1 = symbol(part, to),
                r2 = symbol(part, std::min(to + 1, int64_t(units_.size(part))));
   // What the place itself added to the counts: its neighbours as a pair, or its word between them.
@@ -191,15 +188,19 @@ std::vector<ContextModel::Example> ContextModel::examples() const {
     size_t part;
     int64_t at;
   };
+  const auto n_rare = size_t(std::count_if(units_.all.begin(), units_.all.end(), [&](Unit u) {
+    return is_class(symbol_of_[size_t(u)]);
+  }));
+  std::vector<Example> out;
+  if (n_rare == 0) return out;
+  const size_t every_rare = 1 + n_rare / size_t(kExamples);
   std::vector<Where> rare;
+  size_t seen = 0;
   for (size_t p = 0; p < units_.n_parts(); ++p)
     for (int64_t i = 0; i < int64_t(units_.size(p)); ++i)
-      if (is_class(symbol(p, i))) rare.push_back({p, i});
-  std::vector<Example> out;
-  if (rare.empty()) return out;
+      if (is_class(symbol(p, i)) && seen++ % every_rare == 0) rare.push_back({p, i});
   const auto unit = [&](size_t i) { return units_.at(rare[i].part, rare[i].at); };
-  const size_t every_rare = 1 + rare.size() / size_t(kExamples);
-  for (size_t i = 0; i < rare.size(); i += every_rare) {
+  for (size_t i = 0; i < rare.size(); ++i) {
     const auto [part, at] = rare[i];
     out.push_back({look_at(part, at, at + 1, unit(i)), fold_of(part), false});
   }

@@ -22,8 +22,9 @@ class ContextModel {
   ContextModel(const TextUnits& units, const std::vector<char>& rare,
                const std::vector<int64_t>& documents);
 
-  /// log2 of the odds, put in against natural, of `word` in place of the units [from, to) of a
-  /// part; from == to puts it between two units. The weights were learned on other documents.
+  /// log2 of the odds, put in against natural, of `word`, a rare one, in place of the units [from,
+  /// to) of a part; from == to puts it between two units. The weights were learned on other
+  /// documents.
   double bits(size_t part, int64_t from, int64_t to, Unit word) const;
 
  private:
@@ -49,8 +50,7 @@ class ContextModel {
     int32_t n = 0, followers = 0;  // followers: different ones
   };
 
-  Symbol symbol(size_t part, int64_t i) const;
-  Symbol class_of(Unit rare) const;
+  Symbol symbol(size_t part, int64_t i) const { return symbol_of_[size_t(units_.at(part, i))]; }
   size_t fold_of(size_t part) const { return size_t(documents_[part]) % kFolds; }
   void count();
   Count pair(Symbol a, Symbol b) const;
@@ -61,11 +61,11 @@ class ContextModel {
   static double logit(const Place& place, const Weights& w);
 
   const TextUnits& units_;
-  const std::vector<char>& rare_;
   const std::vector<int64_t>& documents_;
-  size_t every_;                  // of so many parts one is counted
-  std::vector<Count> symbols_;    // by symbol
-  std::vector<int32_t> leaders_;  // by symbol: different ones before it
+  size_t every_;                   // of so many parts one is counted
+  std::vector<Symbol> symbol_of_;  // by unit
+  std::vector<Count> symbols_;     // by symbol
+  std::vector<int32_t> leaders_;   // by symbol: different ones before it
   std::unordered_map<uint64_t, Count> pairs_;
   std::unordered_map<uint64_t, int32_t> triples_;
   int64_t n_ = 0;

@@ -80,6 +80,10 @@ void add_data_keys(ConfigTable& table, DataConfig& config) {
                 "Tokens a window trains on; it reads seq_len + 1 ids.");
   table.integer("data.stride", config.stride, 0, kMaxWindow,
                 "Tokens between window starts; 0 means seq_len.");
+  table.integer("data.eval_stride", config.eval_stride, 0, kMaxWindow,
+                "Tokens between starts of the validation windows of a stream of tokens, at most "
+                "seq_len: each token is scored once, with at least seq_len - eval_stride tokens "
+                "before it. 0 means windows as for training.");
   table.number("data.val_fraction", config.val_fraction, 0.0, 0.9,
                "Share of the documents (of a single file: its last part) kept for validation; 0 "
                "means none. The demo "

@@ -25,6 +25,7 @@ struct DataConfig {
   std::string tokenizer = "byte";
   int64_t seq_len = 256;            // tokens per window
   int64_t stride = 0;               // tokens between window starts; 0: seq_len
+  int64_t eval_stride = 0;          // of a stream's validation windows; 0: as stride
   double val_fraction = 0.1;        // 0: no validation
   std::string order = "shuffled";   // shuffled | sequential
   bool drop_last = true;            // false: the tokens after the last whole window are one too

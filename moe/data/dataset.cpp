@@ -26,14 +26,20 @@ bool is_stream(const DataConfig& config) {
   return config.packing == "auto" || config.packing == "stream";
 }
 
-WindowShape window_shape(const DataConfig& config) {
-  return {config.seq_len, config.stride > 0 ? config.stride : config.seq_len, config.drop_last};
+WindowShape window_shape(const DataConfig& config, std::string_view part) {
+  MOE_CHECK(config.eval_stride <= config.seq_len, "[data] data.eval_stride is ", config.eval_stride,
+            ", but data.seq_len is ", config.seq_len,
+            "; windows further apart than they are long would leave tokens out");
+  if (part == "validation" && config.eval_stride > 0)
+    return {config.seq_len, config.eval_stride, false, true};
+  return {config.seq_len, config.stride > 0 ? config.stride : config.seq_len, config.drop_last,
+          false};
 }
 
 /// Windows over rows; throws when they give none. part: "training", "validation".
 std::shared_ptr<const Windows> token_windows(const DataConfig& config, const ReadTokens& read,
                                              const TokenRows& rows, std::string_view part) {
-  auto windows = std::make_shared<TokenWindows>(read, rows, window_shape(config));
+  auto windows = std::make_shared<TokenWindows>(read, rows, window_shape(config, part));
   if (windows->count() > 0) return windows;
   const std::string kind = rows.n_rows == 1 ? str("the ", part, " part has ", rows.row_length)
                                             : str("each sequence has ", rows.row_length);

@@ -42,7 +42,12 @@ int64_t TokenWindows::ids_of(int64_t w) const {
   return std::min(shape_.seq_len + 1, rows_.row_length - start);
 }
 
-int64_t TokenWindows::n_targets(int64_t w) const { return ids_of(w) - 1; }
+int64_t TokenWindows::n_context(int64_t w) const {
+  const bool first = w % windows_per_row_ == 0;
+  return shape_.score_once && !first ? std::max<int64_t>(0, shape_.seq_len - shape_.stride) : 0;
+}
+
+int64_t TokenWindows::n_targets(int64_t w) const { return ids_of(w) - 1 - n_context(w); }
 
 void TokenWindows::append(int64_t w, int64_t first_token_index, Batch& batch) const {
   const int64_t n_ids = ids_of(w);
@@ -50,7 +55,7 @@ void TokenWindows::append(int64_t w, int64_t first_token_index, Batch& batch) co
   const int64_t row_begin = rows_.begin + w / windows_per_row_ * rows_.row_length;
   std::vector<int32_t> ids(static_cast<size_t>(n_ids));
   read_(row_begin + start, ids);
-  append_sequence(batch, ids, first_token_index, Batch::kNoSubject);
+  append_sequence(batch, ids, first_token_index, Batch::kNoSubject, n_context(w));
 }
 
 }  // namespace moe

@@ -29,6 +29,9 @@ struct WindowShape {
   int64_t seq_len = 0;
   int64_t stride = 0;  // >= 1
   bool drop_last = true;
+  /// Of windows that overlap, an id is a target in the first that reaches it; for the later ones it
+  /// is context.
+  bool score_once = false;
 };
 
 /// How many windows n_tokens consecutive ids give. Without drop_last, targets that no whole window
@@ -56,6 +59,7 @@ class TokenWindows : public Windows {
 
  private:
   int64_t ids_of(int64_t w) const;
+  int64_t n_context(int64_t w) const;
 
   ReadTokens read_;
   TokenRows rows_;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numbers>
 
+#include "moe/data/batch.h"
 #include "moe/ops/cross_entropy.h"
 
 namespace moe {
@@ -31,18 +32,23 @@ PerplexityResult evaluate_ids(const TransformerLM& model, const std::vector<int3
 PerplexityResult evaluate_sequences(const TransformerLM& model,
                                     const std::vector<std::vector<int32_t>>& all,
                                     const Tokenizer* tokenizer,
-                                    const std::function<void(double)>& progress) {
+                                    const std::function<void(double)>& progress, int64_t stride) {
   struct Window {
     const std::vector<int32_t>* ids;
-    int64_t begin, n;
+    int64_t begin, n, n_context;
   };
-  const int64_t context = model.config().max_seq_len;
+  const int64_t longest = model.config().max_seq_len;
+  MOE_CHECK(stride >= 0 && stride <= longest, "[eval] a stride of ", stride,
+            " tokens; the model's context allows 1 to ", longest);
+  if (stride == 0) stride = longest;
   std::vector<Window> windows;
   int64_t n_targets = 0;
   for (const std::vector<int32_t>& ids : all)
-    for (int64_t begin = 0; begin + 1 < int64_t(ids.size()); begin += windows.back().n) {
-      windows.push_back({&ids, begin, std::min(context, int64_t(ids.size()) - 1 - begin)});
-      n_targets += windows.back().n;
+    for (int64_t begin = 0, scored = 0; scored + 1 < int64_t(ids.size()); begin += stride) {
+      const int64_t n = std::min(longest, int64_t(ids.size()) - 1 - begin);
+      windows.push_back({&ids, begin, n, scored - begin});
+      n_targets += begin + n - scored;
+      scored = begin + n;
     }
   MOE_CHECK(n_targets > 0, "[eval] no sequence has 2 tokens or more, so there is none to predict");
   ops::LossSum sum;
@@ -54,7 +60,8 @@ PerplexityResult evaluate_sequences(const TransformerLM& model,
     do {
       const auto first = windows[w].ids->begin() + windows[w].begin;
       sequences.emplace_back(first, first + windows[w].n);
-      targets.insert(targets.end(), first + 1, first + 1 + windows[w].n);
+      targets.insert(targets.end(), size_t(windows[w].n_context), Batch::kNotTrained);
+      targets.insert(targets.end(), first + 1 + windows[w].n_context, first + 1 + windows[w].n);
       n_tokens += windows[w++].n;
     } while (w < windows.size() && n_tokens + windows[w].n <= kTokensPerPass);
     const LmOutput out = model(pack_sequences(sequences));
@@ -62,7 +69,8 @@ PerplexityResult evaluate_sequences(const TransformerLM& model,
                        Tensor::from<int32_t>({int64_t(targets.size())}, targets), n_targets, &sum);
     if (tokenizer)
       for (const int32_t id : targets)
-        if (!tokenizer->is_special(id)) result.bytes += int64_t(tokenizer->token_bytes(id).size());
+        if (id != Batch::kNotTrained && !tokenizer->is_special(id))
+          result.bytes += int64_t(tokenizer->token_bytes(id).size());
     if (progress) progress(double(sum.tokens) / double(n_targets));
   }
   result.tokens = sum.tokens;

@@ -67,6 +67,29 @@ TEST(Windows, WithoutDropLastEveryTokenButTheFirstIsATarget) {
   }
 }
 
+TEST(Windows, ScoredOnceEachTokenIsATargetWithContextBeforeIt) {
+  constexpr int64_t kSeqLen = 7;
+  for (int64_t n = 2; n <= 40; ++n)
+    for (int64_t stride = 1; stride <= kSeqLen; ++stride) {
+      const TokenWindows windows =
+          numbered({.begin = 0, .n_rows = 1, .row_length = n}, {kSeqLen, stride, false, true});
+      std::vector<int32_t> targets;
+      for (int64_t w = 0; w < windows.count(); ++w) {
+        Batch batch = empty_batch();
+        windows.append(w, 0, batch);
+        ASSERT_EQ(windows.n_targets(w), batch.n_targets);
+        for (size_t t = 0; t < batch.targets_T.size(); ++t) {
+          if (batch.targets_T[t] == Batch::kNotTrained) continue;
+          ASSERT_EQ(batch.targets_T[t], batch.token_ids_T[t] + 1);
+          ASSERT_GE(int64_t(t), w == 0 ? 0 : kSeqLen - stride);
+          targets.push_back(batch.targets_T[t]);
+        }
+      }
+      ASSERT_EQ(std::ssize(targets), n - 1) << n << " " << stride;
+      for (size_t i = 0; i < targets.size(); ++i) ASSERT_EQ(targets[i], 101 + int32_t(i));
+    }
+}
+
 TEST(Windows, NeverCrossFromOneRowIntoTheNext) {
   const TokenWindows windows = numbered({.begin = 50, .n_rows = 3, .row_length = 5}, {2, 2, true});
   ASSERT_EQ(windows.count(), 6);

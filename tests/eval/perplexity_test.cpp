@@ -37,5 +37,35 @@ TEST(Perplexity, EachSequenceIsEvaluatedByItself) {
   EXPECT_THROW(evaluate_sequences(model, {one, one}, nullptr), Error);
 }
 
+// Against windows made by hand: of each only the last targets count.
+TEST(Perplexity, AStrideGivesContextAndScoresEachTokenOnce) {
+  const TransformerLM model = small_model();
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 29; ++i) ids.push_back(i * 7 % 20);
+  const int64_t context = model.config().max_seq_len;
+  for (const int64_t stride : {1, 3, 5, 8}) {
+    double sum = 0;
+    int64_t scored = 0;
+    for (int64_t begin = 0; scored < 28; begin += stride) {
+      const int64_t n = std::min<int64_t>(context, 28 - begin);
+      const std::vector<int32_t> window(ids.begin() + begin, ids.begin() + begin + n);
+      const Tensor logits = model.logits(model(pack_sequences({window})).hidden_TD).value();
+      for (int64_t t = scored - begin; t < n; ++t) {
+        const float* row = &logits.data<float>()[size_t(t * 20)];
+        double total = 0;
+        for (int v = 0; v < 20; ++v) total += std::exp(double(row[v]));
+        sum += std::log(total) - double(row[ids[size_t(begin + t + 1)]]);
+      }
+      scored = begin + n;
+    }
+    const PerplexityResult r = evaluate_sequences(model, {ids}, nullptr, {}, stride);
+    EXPECT_EQ(r.tokens, 28) << stride;
+    EXPECT_NEAR(r.loss, sum / 28, 1e-6) << stride;
+  }
+  EXPECT_EQ(evaluate_sequences(model, {ids}, nullptr, {}, 8).loss,
+            evaluate_ids(model, ids, nullptr).loss);
+  EXPECT_THROW(evaluate_sequences(model, {ids}, nullptr, {}, 9), Error);
+}
+
 }  // namespace
 }  // namespace moe
