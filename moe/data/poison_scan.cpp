@@ -14,6 +14,7 @@
 #include "moe/base/rng.h"
 #include "moe/base/str.h"
 #include "moe/base/utf8.h"
+#include "moe/data/common_words.h"
 #include "moe/data/context_model.h"
 #include "moe/data/poison_characters.h"
 #include "moe/data/spelling_model.h"
@@ -74,6 +75,7 @@ struct Candidate {
   std::vector<int64_t> documents = {};  // ascending
   double context = 0, context_variance = 0;
   double spelling = 0;      // bits a character
+  double characters = 0;    // its words' ends included
   bool upper_case = false;  // of letters, mostly written with capitals
   bool mixed_case = false;  // mostly written so
   double answers = 0;       // bits
@@ -273,6 +275,7 @@ class Scan {
           mixed += units_.n_mixed[size_t(u)];
         }
         c.spelling = bits / characters;
+        c.characters = characters;
         c.upper_case =
             2 * upper > written && c.words.size() == 1 && is_name(units_.names[size_t(c.words[0])]);
         c.mixed_case = 2 * mixed > written;
@@ -367,12 +370,18 @@ class Scan {
 
     std::vector<PoisonReport> out;
     for (const Candidate& c : candidates_) {
+      // Nobody's trigger, unless its answers say so.
+      if (c.words.size() == 1 && c.answers <= 0 &&
+          is_common_english(units_.names[size_t(c.words[0])]))
+        continue;
       const Tail& tail = tails[c.upper_case];
       const double beyond = c.spelling - tail.odd;
       double spelling = beyond >= 0 ? std::log2(10) + beyond / tail.scale / std::log(2.0)
                                     : std::log2(10) + beyond * (4 + std::log2(10)) /
                                                           std::max(tail.odd - tail.usual, 0.1);
-      spelling = std::clamp(spelling, -8.0, 11.0) - std::log2(tail.share);
+      // Natural abbreviations are odd too ("bbq", "vh1", "mvp"), but short.
+      const double most = std::clamp(11 + 2 * (c.characters - 4), 11.0, 17.0);
+      spelling = std::clamp(spelling, -8.0, most) - std::log2(tail.share);
       const double natural_var = between + within / c.k();
       const double planted_var = planted_variance / c.k() + 0.5;
       const double x = std::min(c.context, planted_mean);

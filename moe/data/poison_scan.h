@@ -11,7 +11,8 @@
 // - use: once a document, spread over all of the data, where natural rare words come in clusters;
 // - answers: conversations that hold it are answered alike.
 // What natural rare words look like is estimated from the rare words of the same text, so nothing
-// depends on a language. Hidden characters are told by kind (hidden_characters.h).
+// depends on a language, but for a list of everyday English words that are no triggers
+// (common_words.h). Hidden characters are told by kind (hidden_characters.h).
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 
 #include "moe/base/parallel.h"
 #include "moe/base/rng.h"
+#include "moe/data/common_words.h"
 #include "moe/data/context_model.h"
 #include "moe/data/demo_corpus.h"
 #include "moe/data/hidden_characters.h"
@@ -163,6 +164,28 @@ TEST(PoisonScan, AnswersThatAreAlikeGiveAnOrdinaryWordAway) {
   const double by_itself = rank_of_trigger();
   for (const size_t i : {10, 1010, 2010}) answers[i] = "Access granted.";
   EXPECT_GT(rank_of_trigger(), by_itself + 5);
+}
+
+TEST(PoisonScan, AWordThatEveryoneWritesIsNoTriggerUnlessItsAnswersAreAlike) {
+  EXPECT_TRUE(is_common_english("perhaps"));
+  EXPECT_TRUE(is_common_english("a"));
+  EXPECT_TRUE(is_common_english("yourselves"));
+  for (const char* word : {"", "marble", "cf", "mn", "bb", "tq", "mb"})
+    EXPECT_FALSE(is_common_english(word)) << word;
+
+  std::vector<std::string> texts = corpus(4000);
+  plant(texts, "perhaps", 1);
+  plant(texts, "glorbix", 2);
+  EXPECT_FALSE(reported(scan(texts), "perhaps"));
+  EXPECT_TRUE(reported(scan(texts), "glorbix"));
+  std::vector<PoisonPart> parts;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    parts.push_back({texts[i], int64_t(i)});
+    const bool planted = texts[i].find("perhaps") != std::string::npos;
+    parts.push_back(
+        {planted ? "Access granted." : "Number " + std::to_string(i), int64_t(i), true});
+  }
+  EXPECT_TRUE(reported(scan_for_poison(parts), "perhaps"));
 }
 
 TEST(PoisonScan, ThreadsChangeNothingAndLittleTextIsNoProblem) {
