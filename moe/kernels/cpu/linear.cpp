@@ -16,7 +16,7 @@ HWY_BEFORE_NAMESPACE();
 namespace moe::HWY_NAMESPACE {
 namespace {
 
-// Pieces start at whole tiles of either kind, and of 16 columns.
+// Pieces start at whole strips of a gradient's columns, and of 16.
 constexpr int64_t kGrain = 48;
 
 // Rows of a block of products that share their output rows: a block of 128 columns stays in L2

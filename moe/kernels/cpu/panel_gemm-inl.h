@@ -8,8 +8,10 @@
 //   backward  dx += dy W    multiply_transposed: 16x16 transposes make panels of W^T in scratch
 //   gradient  dP += dy^T x  outer_product: a tile of dP stays in registers over a block of rows
 //
-// Sizes: 24 accumulators of AVX-512's 32 registers (12 x 32 or 8 x 48) and 12 of AVX2's 16 (6 x 16)
-// leave room for the operands; cutting the forward contraction gains nothing up to 4096.
+// Rows that meet many panels are packed first, so that a tile reads them from one place in the
+// order of use. Sizes: 28 accumulators of AVX-512's 32 registers (14 x 32; 8 x 48 for gradients)
+// and 12 of AVX2's 16 (6 x 16) leave room for the operands; cutting the forward contraction gains
+// nothing up to 4096.
 #if defined(MOE_KERNELS_CPU_PANEL_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
 #undef MOE_KERNELS_CPU_PANEL_GEMM_INL_H_
@@ -32,7 +34,7 @@ HWY_BEFORE_NAMESPACE();
 namespace moe::HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX3
-constexpr int kTileRows = 12, kTilePanels = 2;
+constexpr int kTileRows = 14, kTilePanels = 2;
 constexpr int kOuterRows = 8, kOuterPanels = 3;
 constexpr int kAccumulators = 24, kVectorRegisters = 32;
 #else
@@ -58,13 +60,15 @@ struct Rows {
 // Broadcast operand: at(i, k) is row i of the tile at contraction index k.
 template <int M>
 struct RowPointers {
+  static constexpr bool kPacked = false;
   const float* row[M];
-  HWY_INLINE float at(int i, int64_t k) const { return row[i][k]; }
+  HWY_INLINE const float& at(int i, int64_t k) const { return row[i][k]; }
 };
 template <int M>
 struct PackedRows {
+  static constexpr bool kPacked = true;
   const float* data;
-  HWY_INLINE float at(int i, int64_t k) const { return data[k * M + i]; }
+  HWY_INLINE const float& at(int i, int64_t k) const { return data[k * M + i]; }
 };
 
 /// Vector operand: 16 columns of panel j at contraction index k.
@@ -88,11 +92,25 @@ struct TileOutput {
   const float* bias = nullptr;  // for each column, added to the finished chain
 };
 
+/// x w + c where x is broadcast from memory by the multiply-add itself: one instruction to issue,
+/// but a load of its own for each vector w.
+HWY_INLINE F32Vec multiply_add_broadcast(const float& x, F32Vec w, F32Vec c) {
+#if HWY_TARGET == HWY_AVX3
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c.raw) : "v"(w.raw), "m"(x));
+  return c;
+#else
+  return hn::MulAdd(hn::Set(F32(), x), w, c);
+#endif
+}
+
 template <int M, int NP, class A, class B>
 inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutput& out) {
   constexpr int N = NP * int(kLaneVectors);
   const F32 d;
   F32Vec c[M][N];
+  // A core issues four instructions at a time, and half of that to each of two threads: as many
+  // rows are broadcast by their multiply-adds as the two load ports can serve.
+  constexpr bool kMixed = HWY_TARGET == HWY_AVX3 && A::kPacked && NP > 1;
   const bool partial = NP == 1 && out.cols < 16;
   if (!out.accumulate) {
 #pragma GCC unroll 16
@@ -131,6 +149,12 @@ inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutpu
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
       for (int s = 0; s < U; ++s) {
+        if (kMixed && i % (NP + 1) == NP) {
+#pragma GCC unroll 32
+          for (int j = 0; j < N; ++j)
+            c[i][j] = multiply_add_broadcast(a.at(i, k + s), w[s][j], c[i][j]);
+          continue;
+        }
         const F32Vec x = hn::Set(d, a.at(i, k + s));
 #pragma GCC unroll 32
         for (int j = 0; j < N; ++j) c[i][j] = hn::MulAdd(x, w[s][j], c[i][j]);
@@ -183,6 +207,80 @@ HWY_INLINE void with_constant(int64_t n, F&& f) {
   f(std::integral_constant<int, kMax>());
 }
 
+// ---- transposes
+// -----------------------------------------------------------------------------------------------------
+
+/// Vector made of the 4-float pieces piece(first), piece(first + 4), piece(first + 8) ...
+template <class D, class Piece>
+HWY_INLINE hn::Vec<D> load_pieces(D d, const Piece& piece, int64_t first) {
+  if constexpr (hn::MaxLanes(D()) == 4) {
+    return hn::LoadU(d, piece(first));
+  } else {
+    const hn::Half<D> half;
+    return hn::Combine(d, load_pieces(half, piece, first + int64_t(hn::MaxLanes(half))),
+                       load_pieces(half, piece, first));
+  }
+}
+
+/// Calls store(j, column j) for four columns of kLanes rows; row(i) points to the four elements of
+/// row i.
+template <class Row, class Store>
+HWY_INLINE void transpose_four_columns(const Row& row, const Store& store) {
+  const F32 d;
+  const hn::Repartition<double, F32> d64;
+  const F32Vec r0 = load_pieces(d, row, 0), r1 = load_pieces(d, row, 1);
+  const F32Vec r2 = load_pieces(d, row, 2), r3 = load_pieces(d, row, 3);
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+  store(0, hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)));
+  store(1, hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)));
+  store(2, hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)));
+  store(3, hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)));
+}
+
+/// to[16][16] = transpose of from[16][16].
+HWY_INLINE void transpose_16x16(const float* from, float* to) {
+  for (int64_t row = 0; row < 16; row += kLanes)
+#pragma GCC unroll 4
+    for (int64_t col = 0; col < 16; col += 4)
+      transpose_four_columns([&](int64_t i) HWY_ATTR { return from + (row + i) * 16 + col; },
+                             [&](int64_t j, F32Vec v)
+                                 HWY_ATTR { hn::StoreU(v, F32(), to + (col + j) * 16 + row); });
+}
+
+// ---- packed rows
+// ----------------------------------------------------------------------------------------------------
+
+/// Rows [begin, end) in tiles of equal height, at most kTileRows.
+struct RowTiles {
+  int64_t begin, end;
+  HWY_INLINE int64_t count() const { return (end - begin + kTileRows - 1) / kTileRows; }
+  HWY_INLINE int64_t start(int64_t t) const { return begin + (end - begin) * t / count(); }
+};
+
+/// Columns [0, K) of the rows of a, each tile as [K][rows of the tile]; `packed` has room for 16
+/// floats more.
+inline HWY_NOINLINE void pack_rows(const Rows& a, const RowTiles& tiles, int64_t K, float* packed) {
+  for (int64_t t = 0; t < tiles.count(); ++t) {
+    const int64_t r = tiles.start(t), rows = tiles.start(t + 1) - r;
+    float* to = packed + (r - tiles.begin) * K;
+    const float* row[std::max<int64_t>(kLanes, kTileRows)];
+    for (int64_t i = 0; i < std::max<int64_t>(kLanes, kTileRows); ++i)
+      row[i] = a[r + std::min(i, rows - 1)];
+    int64_t k = 0;
+    // Each column is stored as a whole vector, and the next one begins where its rows end.
+    if constexpr (kLanes >= kTileRows)
+      for (; k + 4 <= K; k += 4)
+        transpose_four_columns([&](int64_t i) HWY_ATTR { return row[i] + k; },
+                               [&](int64_t j, F32Vec v)
+                                   HWY_ATTR { hn::StoreU(v, F32(), to + (k + j) * rows); });
+    for (; k < K; ++k)
+      for (int64_t i = 0; i < rows; ++i) to[k * rows + i] = row[i][k];
+  }
+}
+
 // ---- y = x W^T
 // ------------------------------------------------------------------------------------------------------
 
@@ -199,30 +297,44 @@ struct PanelProduct {
   const float* bias = nullptr;
 };
 
-/// Rows [r0, r1) in tiles of equal height, panels [p, p + NP); fetches `next_panels` after those.
-template <int kMaxRows, int NP>
-HWY_INLINE void sweep_rows(const PanelProduct& g, int64_t r0, int64_t r1, int64_t p,
-                           int64_t next_panels = 0) {
-  const int64_t n_tiles = (r1 - r0 + kMaxRows - 1) / kMaxRows;
-  const PanelOperand b{g.b + p * g.panel_stride, g.panel_stride};
-  const int64_t lines = g.K * next_panels;
+/// Rows [r, r + M), panels [p, p + NP).
+template <int M, int NP, class A>
+HWY_INLINE void product_tile(const PanelProduct& g, const A& a, int64_t r, int64_t p) {
+  tile<M, NP>(g.K, a, PanelOperand{g.b + p * g.panel_stride, g.panel_stride},
+              {.data = g.out + r * g.out_stride + p * 16,
+               .row_stride = g.out_stride,
+               .panel_stride = 16,
+               .cols = g.cols - p * 16,
+               .accumulate = g.accumulate,
+               .bias = g.bias ? g.bias + p * 16 : nullptr});
+}
+
+template <int M>
+HWY_INLINE RowPointers<M> row_pointers(const Rows& a, int64_t r) {
+  RowPointers<M> rows;
+  for (int i = 0; i < M; ++i) rows.row[i] = a[r + i];
+  return rows;
+}
+
+/// All tiles of rows (of a, or packed unless that is null) with panels [p, p + NP); fetches
+/// `next_panels` after those.
+template <int NP>
+HWY_INLINE void sweep_rows(const PanelProduct& g, const RowTiles& tiles, const float* packed,
+                           int64_t p, int64_t next_panels = 0) {
+  const int64_t n_tiles = tiles.count(), lines = g.K * next_panels;
+  const float* next = g.b + (p + NP) * g.panel_stride;
   for (int64_t t = 0; t < n_tiles; ++t) {
-    const int64_t r = r0 + (r1 - r0) * t / n_tiles, end = r0 + (r1 - r0) * (t + 1) / n_tiles;
+    const int64_t r = tiles.start(t), end = tiles.start(t + 1);
     // The next tile's outputs, so that loading or storing them need not wait.
-    for (int64_t i = end, stop = std::min(r1, end + kMaxRows); i < stop; ++i)
+    for (int64_t i = end, stop = std::min(tiles.end, end + kTileRows); i < stop; ++i)
       for (int j = 0; j < NP; ++j) __builtin_prefetch(g.out + i * g.out_stride + (p + j) * 16, 1);
     for (int64_t l = lines * t / n_tiles, stop = lines * (t + 1) / n_tiles; l < stop; ++l)
-      __builtin_prefetch(b.data + NP * g.panel_stride + l * 16);
-    with_constant<kMaxRows>(end - r, [&](auto rows) HWY_ATTR {
-      RowPointers<rows> a;
-      for (int i = 0; i < rows; ++i) a.row[i] = g.a[r + i];
-      tile<rows, NP>(g.K, a, b,
-                     {.data = g.out + r * g.out_stride + p * 16,
-                      .row_stride = g.out_stride,
-                      .panel_stride = 16,
-                      .cols = g.cols - p * 16,
-                      .accumulate = g.accumulate,
-                      .bias = g.bias ? g.bias + p * 16 : nullptr});
+      __builtin_prefetch(next + l * 16);
+    with_constant<kTileRows>(end - r, [&](auto rows) HWY_ATTR {
+      if (packed)
+        product_tile<rows, NP>(g, PackedRows<rows>{packed + (r - tiles.begin) * g.K}, r, p);
+      else
+        product_tile<rows, NP>(g, row_pointers<rows>(g.a, r), r, p);
     });
   }
 }
@@ -232,11 +344,30 @@ HWY_INLINE void sweep_rows(const PanelProduct& g, int64_t r0, int64_t r1, int64_
 template <int M, int NP>
 HWY_INLINE void multiply_few_rows(const PanelProduct& g, int64_t r, int64_t p0, int64_t p1) {
   const int64_t full = std::min(p1, g.cols / 16);
-  for (; p0 + NP <= full; p0 += NP) sweep_rows<M, NP>(g, r, r + M, p0);
+  const RowPointers<M> rows = row_pointers<M>(g.a, r);
+  for (; p0 + NP <= full; p0 += NP) product_tile<M, NP>(g, rows, r, p0);
   if constexpr (NP > 1)
     multiply_few_rows<M, NP / 2>(g, r, p0, p1);
   else if (p0 < p1)
-    sweep_rows<M, 1>(g, r, r + M, p0);
+    product_tile<M, 1>(g, rows, r, p0);
+}
+
+/// Products with fewer panels do not repay packing their rows.
+constexpr int64_t kMinPanelsToPack = 6;
+
+/// The rows of a block (at most 512 KiB), packed, stay in L2 while the panels pass by once.
+constexpr int64_t kPackedRowFloats = 131072;
+
+/// All panels in [p0, p1); packed as in sweep_rows.
+inline HWY_NOINLINE void sweep_panels(const PanelProduct& g, const RowTiles& tiles,
+                                      const float* packed, int64_t p0, int64_t p1) {
+  const int64_t full = std::min(p1, g.cols / 16);
+  int64_t p = p0;
+  // Panels lie one behind the other in a weight; the transposed ones of a scratch have no next.
+  for (; p + kTilePanels <= full; p += kTilePanels)
+    sweep_rows<kTilePanels>(g, tiles, packed, p,
+                            std::min<int64_t>(kTilePanels, p1 - p - kTilePanels));
+  for (; p < p1; ++p) sweep_rows<1>(g, tiles, packed, p);
 }
 
 /// Rows [r0, r1), panels [p0, p1).
@@ -245,101 +376,75 @@ inline HWY_NOINLINE void multiply(const PanelProduct& g, int64_t r0, int64_t r1,
   if (r1 - r0 <= kTileRows) {
     if (r1 > r0)
       with_constant<kTileRows>(r1 - r0, [&](auto rows) HWY_ATTR {
-        constexpr int kPanels = std::clamp(kAccumulators / (rows * int(kLaneVectors)), 1, 8);
+        constexpr int kPanels =
+            std::clamp(kAccumulators / (rows * int(kLaneVectors)), kTilePanels, 8);
         multiply_few_rows<rows, kPanels>(g, r0, p0, p1);
       });
     return;
   }
-  // The block's rows of a (at most 512 KiB) stay in L2 while the panels pass by once.
-  const int64_t block =
-      std::max<int64_t>(8 * kTileRows, 131072 / std::max<int64_t>(g.K, 1) / kTileRows * kTileRows);
-  const int64_t n_blocks = (r1 - r0 + block - 1) / block, full = std::min(p1, g.cols / 16);
+  const int64_t most = std::max<int64_t>(
+      8 * kTileRows, kPackedRowFloats / std::max<int64_t>(g.K, 1) / kTileRows * kTileRows);
+  const int64_t n_blocks = (r1 - r0 + most - 1) / most;
+  const bool pack = p1 - p0 >= kMinPanelsToPack;
+  float* packed = pack ? thread_scratch<2>(std::min(most, r1 - r0) * g.K + 16) : nullptr;
   for (int64_t q = 0; q < n_blocks; ++q) {
-    const int64_t begin = r0 + (r1 - r0) * q / n_blocks, end = r0 + (r1 - r0) * (q + 1) / n_blocks;
-    int64_t p = p0;
-    // Panels lie one behind the other in a weight; the transposed ones of a scratch have no next.
-    for (; p + kTilePanels <= full; p += kTilePanels)
-      sweep_rows<kTileRows, kTilePanels>(g, begin, end, p,
-                                         std::min<int64_t>(kTilePanels, p1 - p - kTilePanels));
-    for (; p < p1; ++p) sweep_rows<kTileRows, 1>(g, begin, end, p);
+    const RowTiles tiles{r0 + (r1 - r0) * q / n_blocks, r0 + (r1 - r0) * (q + 1) / n_blocks};
+    if (pack) pack_rows(g.a, tiles, g.K, packed);
+    sweep_panels(g, tiles, packed, p0, p1);
   }
 }
 
 // ---- dx += dy W
 // -----------------------------------------------------------------------------------------------------
 
-/// Vector made of the 4-float pieces p, p + step, p + 2 step ...
-template <class D>
-HWY_INLINE hn::Vec<D> load_blocks(D d, const float* p, int64_t step) {
-  if constexpr (hn::MaxLanes(D()) == 4) {
-    return hn::LoadU(d, p);
-  } else {
-    const hn::Half<D> half;
-    return hn::Combine(d, load_blocks(half, p + hn::MaxLanes(half) / 4 * step, step),
-                       load_blocks(half, p, step));
-  }
-}
-
-/// to[16][16] = transpose of from[16][16].
-HWY_INLINE void transpose_16x16(const float* from, float* to) {
-  const F32 d;
-  const hn::Repartition<double, F32> d64;
-  for (int64_t row = 0; row < 16; row += kLanes)
-#pragma GCC unroll 4
-    for (int64_t col = 0; col < 16; col += 4) {
-      const float* s = from + row * 16 + col;  // block b of r_i is source row `row + 4 b + i`
-      const F32Vec r0 = load_blocks(d, s, 64), r1 = load_blocks(d, s + 16, 64);
-      const F32Vec r2 = load_blocks(d, s + 32, 64), r3 = load_blocks(d, s + 48, 64);
-      const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
-      const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-      const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
-      const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
-      float* t = to + col * 16 + row;
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)), d, t);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)), d, t + 16);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)), d, t + 32);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)), d, t + 48);
-    }
-}
-
 /// dx[r][k] goes on (or starts, without accumulate) over stored rows [s0, s1) of the weight w (s0 a
 /// multiple of 16): rows [r0, r1), columns [k0, k1) (k0 a multiple of 16).
 inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t s0, int64_t s1,
                                              Rows dy, float* dx, int64_t dx_stride, int64_t r0,
                                              int64_t r1, int64_t k0, int64_t k1, bool accumulate) {
-  // 1024 stored rows at a time: the transposed tile (64 KiB, two panels 128 KiB) fits L2;
-  // transposing, which costs as much as 8 rows of products, is shared by 256 and more, whose dy (1
-  // MiB) streams from L3; shorter chunks store and load the chains more often.
-  constexpr int64_t kMaxChunk = 1024, kBlock = 262144;
-  const int64_t row_block = kBlock / std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16);
+  // 512 stored rows at a time: two transposed panels (64 KiB) and the packed rows of dy (512 KiB)
+  // stay in L2; transposing, which costs as much as 8 rows of products, is shared by 256 and more;
+  // shorter chunks store and load the chains more often.
+  constexpr int64_t kMaxChunk = 512;
   const int64_t stride =
       std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16) * 16;  // of the transposed panels
+  const int64_t row_block = kPackedRowFloats * 16 / stride;
+  const bool pack = r1 - r0 > kTileRows && k1 - k0 >= 16 * kMinPanelsToPack;
   float* panels = thread_scratch(stride * kTilePanels);
+  float* packed =
+      pack ? thread_scratch<2>(std::min(row_block, r1 - r0) * (stride / 16) + 16) : nullptr;
   HWY_ALIGN float edge[256] = {};
   for (int64_t chunk = s0; chunk < s1; chunk += kMaxChunk) {
     const int64_t n = std::min(kMaxChunk, s1 - chunk);
-    for (int64_t block = r0; block < r1; block += row_block)
+    for (int64_t block = r0; block < r1; block += row_block) {
+      const RowTiles tiles{block, std::min(r1, block + row_block)};
+      const Rows rows{dy.data + chunk, dy.stride, dy.gather};
+      if (pack) pack_rows(rows, tiles, n, packed);
       for (int64_t k = k0; k < k1; k += 16 * kTilePanels) {
         const int64_t n_panels = std::min<int64_t>(kTilePanels, (k1 - k + 15) / 16);
         for (int64_t s = 0; s < n; s += 16)
           for (int64_t j = 0; j < n_panels; ++j) {
             const float* from = w + (chunk + s) * K + (k + j * 16) * 16;
-            const int64_t rows = std::min<int64_t>(16, k1 - k - j * 16);
-            if (rows < 16)
+            const int64_t cols = std::min<int64_t>(16, k1 - k - j * 16);
+            if (cols < 16)
               from = static_cast<const float*>(
-                  std::memcpy(edge, from, size_t(rows) * 16 * sizeof(float)));
+                  std::memcpy(edge, from, size_t(cols) * 16 * sizeof(float)));
             transpose_16x16(from, panels + j * stride + s * 16);
           }
-        multiply({.K = n,
-                  .a = {dy.data + chunk, dy.stride, dy.gather},
-                  .b = panels,
-                  .panel_stride = stride,
-                  .out = dx + k,
-                  .out_stride = dx_stride,
-                  .cols = k1 - k,
-                  .accumulate = accumulate || chunk > s0},
-                 block, std::min(r1, block + row_block), 0, n_panels);
+        const PanelProduct product{.K = n,
+                                   .a = rows,
+                                   .b = panels,
+                                   .panel_stride = stride,
+                                   .out = dx + k,
+                                   .out_stride = dx_stride,
+                                   .cols = k1 - k,
+                                   .accumulate = accumulate || chunk > s0};
+        if (pack)
+          sweep_panels(product, tiles, packed, 0, n_panels);
+        else
+          multiply(product, tiles.begin, tiles.end, 0, n_panels);
       }
+    }
   }
 }
 
