@@ -25,6 +25,7 @@
 #include <type_traits>
 
 #include "moe/kernels/cpu/lanes-inl.h"
+#include "moe/kernels/cpu/row_packing-inl.h"
 #include "moe/kernels/cpu/scratch.h"
 
 #include "hwy/highway.h"
@@ -32,27 +33,6 @@
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
 HWY_BEFORE_NAMESPACE();
 namespace moe::HWY_NAMESPACE {
-
-#if HWY_TARGET == HWY_AVX3
-constexpr int kTileRows = 14, kTilePanels = 2;
-constexpr int kOuterRows = 8, kOuterPanels = 3;
-constexpr int kAccumulators = 24, kVectorRegisters = 32;
-#else
-constexpr int kTileRows = 6, kTilePanels = 1;
-constexpr int kOuterRows = 6, kOuterPanels = 1;
-constexpr int kAccumulators = HWY_TARGET == HWY_AVX2 ? 12 : 24,
-              kVectorRegisters = HWY_TARGET == HWY_AVX2 ? 16 : 32;
-#endif
-
-/// Rows of an activation, as they lie or gathered.
-struct Rows {
-  const float* data;
-  int64_t stride;
-  const int32_t* gather = nullptr;
-  HWY_INLINE const float* operator[](int64_t r) const {
-    return data + (gather ? gather[r] : r) * stride;
-  }
-};
 
 // ---- one tile
 // -------------------------------------------------------------------------------------------------------
@@ -205,80 +185,6 @@ HWY_INLINE void with_constant(int64_t n, F&& f) {
   if constexpr (kMax > 1)
     if (n < kMax) return with_constant<kMax - 1>(n, f);
   f(std::integral_constant<int, kMax>());
-}
-
-// ---- transposes
-// -----------------------------------------------------------------------------------------------------
-
-/// Vector made of the 4-float pieces piece(first), piece(first + 4), piece(first + 8) ...
-template <class D, class Piece>
-HWY_INLINE hn::Vec<D> load_pieces(D d, const Piece& piece, int64_t first) {
-  if constexpr (hn::MaxLanes(D()) == 4) {
-    return hn::LoadU(d, piece(first));
-  } else {
-    const hn::Half<D> half;
-    return hn::Combine(d, load_pieces(half, piece, first + int64_t(hn::MaxLanes(half))),
-                       load_pieces(half, piece, first));
-  }
-}
-
-/// Calls store(j, column j) for four columns of kLanes rows; row(i) points to the four elements of
-/// row i.
-template <class Row, class Store>
-HWY_INLINE void transpose_four_columns(const Row& row, const Store& store) {
-  const F32 d;
-  const hn::Repartition<double, F32> d64;
-  const F32Vec r0 = load_pieces(d, row, 0), r1 = load_pieces(d, row, 1);
-  const F32Vec r2 = load_pieces(d, row, 2), r3 = load_pieces(d, row, 3);
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
-  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
-  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
-  store(0, hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)));
-  store(1, hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)));
-  store(2, hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)));
-  store(3, hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)));
-}
-
-/// to[16][16] = transpose of from[16][16].
-HWY_INLINE void transpose_16x16(const float* from, float* to) {
-  for (int64_t row = 0; row < 16; row += kLanes)
-#pragma GCC unroll 4
-    for (int64_t col = 0; col < 16; col += 4)
-      transpose_four_columns([&](int64_t i) HWY_ATTR { return from + (row + i) * 16 + col; },
-                             [&](int64_t j, F32Vec v)
-                                 HWY_ATTR { hn::StoreU(v, F32(), to + (col + j) * 16 + row); });
-}
-
-// ---- packed rows
-// ----------------------------------------------------------------------------------------------------
-
-/// Rows [begin, end) in tiles of equal height, at most kTileRows.
-struct RowTiles {
-  int64_t begin, end;
-  HWY_INLINE int64_t count() const { return (end - begin + kTileRows - 1) / kTileRows; }
-  HWY_INLINE int64_t start(int64_t t) const { return begin + (end - begin) * t / count(); }
-};
-
-/// Columns [0, K) of the rows of a, each tile as [K][rows of the tile]; `packed` has room for 16
-/// floats more.
-inline HWY_NOINLINE void pack_rows(const Rows& a, const RowTiles& tiles, int64_t K, float* packed) {
-  for (int64_t t = 0; t < tiles.count(); ++t) {
-    const int64_t r = tiles.start(t), rows = tiles.start(t + 1) - r;
-    float* to = packed + (r - tiles.begin) * K;
-    const float* row[std::max<int64_t>(kLanes, kTileRows)];
-    for (int64_t i = 0; i < std::max<int64_t>(kLanes, kTileRows); ++i)
-      row[i] = a[r + std::min(i, rows - 1)];
-    int64_t k = 0;
-    // Each column is stored as a whole vector, and the next one begins where its rows end.
-    if constexpr (kLanes >= kTileRows)
-      for (; k + 4 <= K; k += 4)
-        transpose_four_columns([&](int64_t i) HWY_ATTR { return row[i] + k; },
-                               [&](int64_t j, F32Vec v)
-                                   HWY_ATTR { hn::StoreU(v, F32(), to + (k + j) * rows); });
-    for (; k < K; ++k)
-      for (int64_t i = 0; i < rows; ++i) to[k * rows + i] = row[i][k];
-  }
 }
 
 // ---- y = x W^T
@@ -450,23 +356,6 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
 
 // ---- dP += dy^T x
 // ---------------------------------------------------------------------------------------------------
-
-/// Columns [k0, k1) of rows [r, r + n) of x as packed[(k - k0) / kOuterRows][row][kOuterRows].
-HWY_INLINE void pack_columns(const Rows& x, int64_t r, int64_t n, int64_t k0, int64_t k1,
-                             float* packed) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float *from = x[r + i], *ahead = x[r + std::min(i + 3, n - 1)];
-    for (int64_t k = k0; k < k1; k += kOuterRows) {
-      const int64_t width = std::min<int64_t>(kOuterRows, k1 - k);
-      __builtin_prefetch(ahead + k);
-      float* to = packed + (k - k0) * n + i * width;
-      if (width == kOuterRows)
-        std::memcpy(to, from + k, kOuterRows * sizeof(float));
-      else
-        for (int64_t j = 0; j < width; ++j) to[j] = from[k + j];
-    }
-  }
-}
 
 /// The chains of dw[n/16][k][16] go on (or start, without accumulate) over rows [r0, r1), at least
 /// one, of dy and x: stored rows [n0, n1) of the weight (all of them real, n0 a multiple of 16),

@@ -10,7 +10,8 @@
 namespace moe {
 
 /// At least n floats, 64-byte aligned, uninitialised, this thread's until its next call for the
-/// same slot; a kernel that calls another that has scratch of its own takes slot 1.
+/// same slot; a kernel that calls another that has scratch of its own takes slot 1, packed rows
+/// of products are in slot 2.
 template <int kSlot = 0>
 float* thread_scratch(int64_t n) {
   struct Free {
