@@ -44,11 +44,11 @@ struct RowPointers {
   const float* row[M];
   HWY_INLINE const float& at(int i, int64_t k) const { return row[i][k]; }
 };
-template <int M>
+template <int64_t kPitch>
 struct PackedRows {
   static constexpr bool kPacked = true;
   const float* data;
-  HWY_INLINE const float& at(int i, int64_t k) const { return data[k * M + i]; }
+  HWY_INLINE const float& at(int i, int64_t k) const { return data[k * kPitch + i]; }
 };
 
 /// Vector operand: 16 columns of panel j at contraction index k.
@@ -72,6 +72,40 @@ struct TileOutput {
   const float* bias = nullptr;  // for each column, added to the finished chain
 };
 
+/// Cache lines of rows that lie anywhere; lines are counted from row first_row on.
+struct Lines {
+  Rows rows{};
+  int64_t per_row = 1, first_row = 0, count = 0;
+};
+
+/// Lines to fetch while a tile is computed, a few at a time: a burst of them would keep the tile's
+/// own loads waiting for a fill buffer.
+class Ahead {
+ public:
+  /// Lines [begin, end) of `lines`, or as many of them as there is room for.
+  HWY_INLINE void add(const Lines& lines, int64_t begin, int64_t end) {
+    end = std::min(end, begin + kMost - count_);
+    if (begin >= end) return;
+    int64_t row = begin / lines.per_row, skipped = begin - row * lines.per_row;
+    for (int64_t left = end - begin; left > 0; ++row, skipped = 0) {
+      const float* at = lines.rows[lines.first_row + row] + skipped * 16;
+      const int64_t n = std::min(left, lines.per_row - skipped);
+      for (int64_t i = 0; i < n; ++i) line_[count_ + i] = at + i * 16;
+      count_ += n;
+      left -= n;
+    }
+  }
+  HWY_INLINE int64_t count() const { return count_; }
+  HWY_INLINE void fetch(int64_t begin, int64_t end) const {
+    for (int64_t i = begin; i < end; ++i) __builtin_prefetch(line_[i], 0, 2);
+  }
+
+ private:
+  static constexpr int64_t kMost = 512;
+  const float* line_[kMost];
+  int64_t count_ = 0;
+};
+
 /// x w + c where x is broadcast from memory by the multiply-add itself: one instruction to issue,
 /// but a load of its own for each vector w.
 HWY_INLINE F32Vec multiply_add_broadcast(const float& x, F32Vec w, F32Vec c) {
@@ -84,12 +118,13 @@ HWY_INLINE F32Vec multiply_add_broadcast(const float& x, F32Vec w, F32Vec c) {
 }
 
 template <int M, int NP, class A, class B>
-inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutput& out) {
+inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutput& out,
+                              const Ahead* ahead = nullptr) {
   constexpr int N = NP * int(kLaneVectors);
   const F32 d;
   F32Vec c[M][N];
-  // A core issues four instructions at a time, and half of that to each of two threads: as many
-  // rows are broadcast by their multiply-adds as the two load ports can serve.
+  // Two threads of a core share the instructions that it can issue: two rows of three are broadcast
+  // by their multiply-adds, as many as the two load ports can serve.
   constexpr bool kMixed = HWY_TARGET == HWY_AVX3 && A::kPacked && NP > 1;
   const bool partial = NP == 1 && out.cols < 16;
   if (!out.accumulate) {
@@ -129,7 +164,7 @@ inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutpu
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
       for (int s = 0; s < U; ++s) {
-        if (kMixed && i % (NP + 1) == NP) {
+        if (kMixed && i % 3 < 2) {
 #pragma GCC unroll 32
           for (int j = 0; j < N; ++j)
             c[i][j] = multiply_add_broadcast(a.at(i, k + s), w[s][j], c[i][j]);
@@ -142,10 +177,21 @@ inline HWY_NOINLINE void tile(int64_t K, const A& a, const B& b, const TileOutpu
   };
   constexpr int kSteps = N * (M + 2) < kVectorRegisters ? 2 : 1;
   int64_t k = 0;
-  for (; k + 2 * kSteps <= K; k += 2 * kSteps) {
-    step(k, std::integral_constant<int, kSteps>());
-    step(k + kSteps, std::integral_constant<int, kSteps>());
+  const auto run = [&](int64_t end) HWY_ATTR __attribute__((always_inline)) {
+    for (; k + 2 * kSteps <= end; k += 2 * kSteps) {
+      step(k, std::integral_constant<int, kSteps>());
+      step(k + kSteps, std::integral_constant<int, kSteps>());
+    }
+  };
+  constexpr int64_t kPiece = 32;
+  if (ahead && K >= kPiece) {
+    const int64_t n = ahead->count(), pieces = K / kPiece, of_piece = (n + pieces - 1) / pieces;
+    for (int64_t i = 0; i < n; i += of_piece) {
+      ahead->fetch(i, std::min(n, i + of_piece));
+      run(k + kPiece);
+    }
   }
+  run(K);
   for (; k + kSteps <= K; k += kSteps) step(k, std::integral_constant<int, kSteps>());
   for (; k < K; ++k) step(k, std::integral_constant<int, 1>());
 
@@ -205,14 +251,21 @@ struct PanelProduct {
 
 /// Rows [r, r + M), panels [p, p + NP).
 template <int M, int NP, class A>
-HWY_INLINE void product_tile(const PanelProduct& g, const A& a, int64_t r, int64_t p) {
+HWY_INLINE void product_tile(const PanelProduct& g, const A& a, int64_t r, int64_t p,
+                             const Ahead* ahead = nullptr) {
   tile<M, NP>(g.K, a, PanelOperand{g.b + p * g.panel_stride, g.panel_stride},
               {.data = g.out + r * g.out_stride + p * 16,
                .row_stride = g.out_stride,
                .panel_stride = 16,
                .cols = g.cols - p * 16,
                .accumulate = g.accumulate,
-               .bias = g.bias ? g.bias + p * 16 : nullptr});
+               .bias = g.bias ? g.bias + p * 16 : nullptr},
+              ahead);
+}
+
+/// n panels that lie one behind the other, as those of a weight do.
+HWY_INLINE Lines panel_lines(const PanelProduct& g, int64_t p, int64_t n) {
+  return {.rows = {g.b + p * g.panel_stride, 256}, .per_row = 16, .count = g.K * n};
 }
 
 template <int M>
@@ -222,25 +275,28 @@ HWY_INLINE RowPointers<M> row_pointers(const Rows& a, int64_t r) {
   return rows;
 }
 
-/// All tiles of rows (of a, or packed unless that is null) with panels [p, p + NP); fetches
-/// `next_panels` after those.
+/// All tiles of rows with panels [p, p + NP). `packed`: null, or where the rows of a lie packed, or
+/// are packed now, a tile at a time. `next`: what will be read after this.
 template <int NP>
-HWY_INLINE void sweep_rows(const PanelProduct& g, const RowTiles& tiles, const float* packed,
-                           int64_t p, int64_t next_panels = 0) {
-  const int64_t n_tiles = tiles.count(), lines = g.K * next_panels;
-  const float* next = g.b + (p + NP) * g.panel_stride;
+HWY_INLINE void sweep_rows(const PanelProduct& g, const RowTiles& tiles, float* packed,
+                           bool pack_now, int64_t p, const Lines& next) {
+  const int64_t n_tiles = tiles.count();
+  const Lines outputs{{g.out + p * 16, g.out_stride}, NP};
+  const Lines rows_ahead{g.a, (g.K + 15) / 16};
   for (int64_t t = 0; t < n_tiles; ++t) {
     const int64_t r = tiles.start(t), end = tiles.start(t + 1);
-    // The next tile's outputs, so that loading or storing them need not wait.
-    for (int64_t i = end, stop = std::min(tiles.end, end + kTileRows); i < stop; ++i)
-      for (int j = 0; j < NP; ++j) __builtin_prefetch(g.out + i * g.out_stride + (p + j) * 16, 1);
-    for (int64_t l = lines * t / n_tiles, stop = lines * (t + 1) / n_tiles; l < stop; ++l)
-      __builtin_prefetch(next + l * 16);
+    const int64_t end_next = std::min(tiles.end, end + kTileRows);
+    float* packed_tile = packed ? packed + t * kTilePitch * g.K : nullptr;
+    if (pack_now) pack_tile(g.a, r, end - r, g.K, packed_tile);
+    Ahead ahead;
+    ahead.add(outputs, end * NP, end_next * NP);
+    if (pack_now) ahead.add(rows_ahead, end * rows_ahead.per_row, end_next * rows_ahead.per_row);
+    ahead.add(next, next.count * t / n_tiles, next.count * (t + 1) / n_tiles);
     with_constant<kTileRows>(end - r, [&](auto rows) HWY_ATTR {
       if (packed)
-        product_tile<rows, NP>(g, PackedRows<rows>{packed + (r - tiles.begin) * g.K}, r, p);
+        product_tile<rows, NP>(g, PackedRows<kTilePitch>{packed_tile}, r, p, &ahead);
       else
-        product_tile<rows, NP>(g, row_pointers<rows>(g.a, r), r, p);
+        product_tile<rows, NP>(g, row_pointers<rows>(g.a, r), r, p, &ahead);
     });
   }
 }
@@ -261,19 +317,26 @@ HWY_INLINE void multiply_few_rows(const PanelProduct& g, int64_t r, int64_t p0, 
 /// Products with fewer panels do not repay packing their rows.
 constexpr int64_t kMinPanelsToPack = 6;
 
-/// The rows of a block (at most 512 KiB), packed, stay in L2 while the panels pass by once.
-constexpr int64_t kPackedRowFloats = 131072;
+/// The rows of a block, packed, stay in L2 while the panels pass by once: at most 256 rows of 512
+/// (512 KiB), in whole tiles.
+constexpr int64_t kPackedTileFloats = (256 + kTileRows - 1) / kTileRows * kTilePitch * 512;
 
-/// All panels in [p0, p1); packed as in sweep_rows.
-inline HWY_NOINLINE void sweep_panels(const PanelProduct& g, const RowTiles& tiles,
-                                      const float* packed, int64_t p0, int64_t p1) {
+/// All panels in [p0, p1). `packed`: null, or where the rows of a lie packed, or are packed by the
+/// first sweep. `after`: what will be read after this.
+inline HWY_NOINLINE void sweep_panels(const PanelProduct& g, const RowTiles& tiles, float* packed,
+                                      bool pack_now, int64_t p0, int64_t p1, const Lines& after) {
   const int64_t full = std::min(p1, g.cols / 16);
-  int64_t p = p0;
-  // Panels lie one behind the other in a weight; the transposed ones of a scratch have no next.
-  for (; p + kTilePanels <= full; p += kTilePanels)
-    sweep_rows<kTilePanels>(g, tiles, packed, p,
-                            std::min<int64_t>(kTilePanels, p1 - p - kTilePanels));
-  for (; p < p1; ++p) sweep_rows<1>(g, tiles, packed, p);
+  for (int64_t p = p0; p < p1;) {
+    const int64_t n = p + kTilePanels <= full ? kTilePanels : 1;
+    const int64_t n_next = std::min<int64_t>(kTilePanels, p1 - p - n);
+    const Lines next = n_next > 0 ? panel_lines(g, p + n, n_next) : after;
+    if (n == kTilePanels)
+      sweep_rows<kTilePanels>(g, tiles, packed, pack_now, p, next);
+    else
+      sweep_rows<1>(g, tiles, packed, pack_now, p, next);
+    pack_now = false;
+    p += n;
+  }
 }
 
 /// Rows [r0, r1), panels [p0, p1).
@@ -288,15 +351,16 @@ inline HWY_NOINLINE void multiply(const PanelProduct& g, int64_t r0, int64_t r1,
       });
     return;
   }
-  const int64_t most = std::max<int64_t>(
-      8 * kTileRows, kPackedRowFloats / std::max<int64_t>(g.K, 1) / kTileRows * kTileRows);
+  const int64_t most =
+      kTileRows *
+      std::max<int64_t>(8, kPackedTileFloats / (std::max<int64_t>(g.K, 1) * kTilePitch));
   const int64_t n_blocks = (r1 - r0 + most - 1) / most;
   const bool pack = p1 - p0 >= kMinPanelsToPack;
-  float* packed = pack ? thread_scratch<2>(std::min(most, r1 - r0) * g.K + 16) : nullptr;
+  float* packed = pack ? thread_scratch<2>(packed_floats(std::min(most, r1 - r0), g.K)) : nullptr;
   for (int64_t q = 0; q < n_blocks; ++q) {
     const RowTiles tiles{r0 + (r1 - r0) * q / n_blocks, r0 + (r1 - r0) * (q + 1) / n_blocks};
-    if (pack) pack_rows(g.a, tiles, g.K, packed);
-    sweep_panels(g, tiles, packed, p0, p1);
+    const Lines again = panel_lines(g, p0, std::min<int64_t>(kTilePanels, p1 - p0));
+    sweep_panels(g, tiles, packed, pack, p0, p1, q + 1 < n_blocks ? again : Lines{});
   }
 }
 
@@ -314,18 +378,18 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
   constexpr int64_t kMaxChunk = 512;
   const int64_t stride =
       std::min(kMaxChunk, (s1 - s0 + 15) / 16 * 16) * 16;  // of the transposed panels
-  const int64_t row_block = kPackedRowFloats * 16 / stride;
+  const int64_t most = kTileRows * (kPackedTileFloats * 16 / (stride * kTilePitch));
+  const int64_t n_blocks = (r1 - r0 + most - 1) / most;
   const bool pack = r1 - r0 > kTileRows && k1 - k0 >= 16 * kMinPanelsToPack;
   float* panels = thread_scratch(stride * kTilePanels);
   float* packed =
-      pack ? thread_scratch<2>(std::min(row_block, r1 - r0) * (stride / 16) + 16) : nullptr;
+      pack ? thread_scratch<2>(packed_floats(std::min(most, r1 - r0), stride / 16)) : nullptr;
   HWY_ALIGN float edge[256] = {};
   for (int64_t chunk = s0; chunk < s1; chunk += kMaxChunk) {
     const int64_t n = std::min(kMaxChunk, s1 - chunk);
-    for (int64_t block = r0; block < r1; block += row_block) {
-      const RowTiles tiles{block, std::min(r1, block + row_block)};
+    for (int64_t q = 0; q < n_blocks; ++q) {
+      const RowTiles tiles{r0 + (r1 - r0) * q / n_blocks, r0 + (r1 - r0) * (q + 1) / n_blocks};
       const Rows rows{dy.data + chunk, dy.stride, dy.gather};
-      if (pack) pack_rows(rows, tiles, n, packed);
       for (int64_t k = k0; k < k1; k += 16 * kTilePanels) {
         const int64_t n_panels = std::min<int64_t>(kTilePanels, (k1 - k + 15) / 16);
         for (int64_t s = 0; s < n; s += 16)
@@ -345,10 +409,20 @@ inline HWY_NOINLINE void multiply_transposed(const float* w, int64_t K, int64_t 
                                    .out_stride = dx_stride,
                                    .cols = k1 - k,
                                    .accumulate = accumulate || chunk > s0};
-        if (pack)
-          sweep_panels(product, tiles, packed, 0, n_panels);
-        else
+        if (!pack) {
           multiply(product, tiles.begin, tiles.end, 0, n_panels);
+          continue;
+        }
+        // What will be transposed next: the following columns, or the first ones again.
+        const bool last = k + 16 * kTilePanels >= k1;
+        const int64_t k_next = last ? k0 : k + 16 * kTilePanels;
+        const int64_t s_next = last && tiles.end == r1 ? chunk + n : chunk;
+        const int64_t cols_next = std::min<int64_t>(16 * kTilePanels, k1 - k_next);
+        const int64_t n_next = std::min(kMaxChunk, s1 - s_next);
+        const Lines next{.rows = {w + s_next * K + k_next * 16, K * 16},
+                         .per_row = cols_next,
+                         .count = cols_next * ((n_next + 15) / 16)};
+        sweep_panels(product, tiles, packed, k == k0, 0, n_panels, next);
       }
     }
   }
@@ -395,7 +469,22 @@ inline HWY_NOINLINE void outer_product(float* dw, int64_t K, Rows dy, Rows x, in
           }
         }
         const float* packed_q = packed + (r - begin) * K1;
-        for (int64_t k = k0; k < k1; k += kOuterRows)
+        // The strip that will be copied next.
+        const bool last_block = q + 1 == n_blocks;
+        const int64_t n_next = last_block ? n + 16 * NP : n, q_next = last_block ? 0 : q + 1;
+        const int64_t panels_next = std::min<int64_t>(NP, (n1 - n_next + 15) / 16);
+        Lines next;
+        if (panels_next > 0)
+          next = {.rows = {dy.data + n_next, dy.stride, dy.gather},
+                  .per_row = panels_next,
+                  .first_row = block(q_next),
+                  .count = panels_next * (block(q_next + 1) - block(q_next))};
+        for (int64_t k = k0; k < k1; k += kOuterRows) {
+          const int64_t k_next = k + kOuterRows;
+          Ahead ahead;
+          if (kOuterPanels > 1)  // a narrow strip has about a line for each of its short tiles
+            ahead.add(next, next.count * (k - k0) / K1,
+                      next.count * std::min(k_next - k0, K1) / K1);
           with_constant<kOuterRows>(
               std::min<int64_t>(kOuterRows, k1 - k), [&](auto width) HWY_ATTR {
                 tile<width, NP>(rows, PackedRows<width>{packed_q + (k - k0) * rows},
@@ -404,8 +493,10 @@ inline HWY_NOINLINE void outer_product(float* dw, int64_t K, Rows dy, Rows x, in
                                  .row_stride = 16,
                                  .panel_stride = K * 16,
                                  .cols = std::min<int64_t>(cols, 16),
-                                 .accumulate = accumulate || r > r0});
+                                 .accumulate = accumulate || r > r0},
+                                &ahead);
               });
+        }
       }
     };
     int64_t n = n0;

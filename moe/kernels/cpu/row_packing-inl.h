@@ -94,25 +94,31 @@ struct RowTiles {
   HWY_INLINE int64_t start(int64_t t) const { return begin + (end - begin) * t / count(); }
 };
 
-/// Columns [0, K) of the rows of a, each tile as [K][rows of the tile]; `packed` has room for 16
-/// floats more.
-inline HWY_NOINLINE void pack_rows(const Rows& a, const RowTiles& tiles, int64_t K, float* packed) {
-  for (int64_t t = 0; t < tiles.count(); ++t) {
-    const int64_t r = tiles.start(t), rows = tiles.start(t + 1) - r;
-    float* to = packed + (r - tiles.begin) * K;
-    const float* row[std::max<int64_t>(kLanes, kTileRows)];
-    for (int64_t i = 0; i < std::max<int64_t>(kLanes, kTileRows); ++i)
-      row[i] = a[r + std::min(i, rows - 1)];
-    int64_t k = 0;
-    // Each column is stored as a whole vector, and the next one begins where its rows end.
-    if constexpr (kLanes >= kTileRows)
-      for (; k + 4 <= K; k += 4)
-        transpose_four_columns([&](int64_t i) HWY_ATTR { return row[i] + k; },
-                               [&](int64_t j, F32Vec v)
-                                   HWY_ATTR { hn::StoreU(v, F32(), to + (k + j) * rows); });
-    for (; k < K; ++k)
-      for (int64_t i = 0; i < rows; ++i) to[k * rows + i] = row[i][k];
-  }
+/// Floats from one column of a packed tile to the next. A whole register of AVX-512, so that no
+/// load or store crosses a cache line.
+constexpr int64_t kTilePitch = HWY_TARGET == HWY_AVX3 ? kLanes : kTileRows;
+
+/// Room for tiles of at most n rows, K columns; equal tiles of fewer rows are as many.
+HWY_INLINE int64_t packed_floats(int64_t n, int64_t K) {
+  return (n + kTileRows - 1) / kTileRows * kTilePitch * K + kLanes;
+}
+
+/// Columns [0, K) of the rows [r, r + rows) of a, a tile, as packed[K][kTilePitch]; may write
+/// kLanes floats after those.
+inline HWY_NOINLINE void pack_tile(const Rows& a, int64_t r, int64_t rows, int64_t K,
+                                   float* packed) {
+  constexpr int64_t kRows = std::max(kLanes, kTilePitch);
+  const float* row[kRows];
+  for (int64_t i = 0; i < kRows; ++i) row[i] = a[r + std::min(i, rows - 1)];
+  int64_t k = 0;
+  // Each column is stored as a whole vector, and the next one begins where its rows end.
+  if constexpr (kLanes >= kTilePitch)
+    for (; k + 4 <= K; k += 4)
+      transpose_four_columns([&](int64_t i) HWY_ATTR { return row[i] + k; },
+                             [&](int64_t j, F32Vec v)
+                                 HWY_ATTR { hn::StoreU(v, F32(), packed + (k + j) * kTilePitch); });
+  for (; k < K; ++k)
+    for (int64_t i = 0; i < rows; ++i) packed[k * kTilePitch + i] = row[i][k];
 }
 
 /// Columns [k0, k1) of rows [r, r + n) of x as packed[(k - k0) / kOuterRows][row][kOuterRows].
