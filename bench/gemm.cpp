@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How close do the linear maps come to what this machine can do? GFLOP/s of forward, dx and dw for
 // a dense layer, for experts and for few rows, as a share of the fused multiply-add peak measured
-// in the same run (the clock of a shared machine swings, so numbers of different runs do not
-// compare).
+// in the same run, and of what the same chains reached just before and after each sample: a shared
+// machine's speed swings within seconds, and only the second is steady there.
 //   build/bench_gemm [threads [part of a table's or shape's name]]
 
 #include <algorithm>
@@ -27,23 +27,35 @@ struct GemmShape {
   bool gate_up;
 };
 
-/// The best of many samples of the peak around the timed runs; the median of their speed.
+/// The median speed over the best sample of the peak; the median of the speeds over the samples of
+/// the peak beside each.
 void measure(const char* what, const Ceilings& ceilings, double flop, double bytes,
              const std::function<void()>& f) {
   f();
   const double once = seconds_of(f);
   const int repeats = std::max(1, int(1e-3 / once)),
             samples = std::clamp(int(0.3 / (once * repeats)), 5, 60);
-  std::vector<double> speed;
+  std::vector<double> speed, of_beside;
   double peak = 0;
+  const auto peak_now = [&] {
+    double sum = 0;
+    for (int j = 0; j < 5; ++j) {
+      const double sample = ceilings.multiply_add_sample();
+      peak = std::max(peak, sample);
+      sum += sample;
+    }
+    return sum / 5;
+  };
   for (int i = 0; i < samples; ++i) {
-    for (int j = 0; j < 10; ++j) peak = std::max(peak, ceilings.multiply_add_sample());
+    const double before = peak_now();
     speed.push_back(flop * repeats / seconds_of([&] {
                       for (int j = 0; j < repeats; ++j) f();
                     }));
+    of_beside.push_back(speed.back() / ((before + peak_now()) / 2));
   }
   const double s = median(speed);
-  std::printf("  %-4s %6.0f GFLOP/s %4.0f %% of peak", what, s * 1e-9, 100 * s / peak);
+  std::printf("  %-4s %6.0f GFLOP/s %4.0f %% of peak %4.0f %% of beside", what, s * 1e-9,
+              100 * s / peak, 100 * median(of_beside));
   if (bytes > 0) std::printf("  (weights at %.1f GB/s)", s / flop * bytes * 1e-9);
 }
 
