@@ -41,18 +41,6 @@ std::string stack_name(const LoraSite& site) {
   return site.names == std::vector<std::string>{"down_proj"} ? "down_proj" : "";
 }
 
-Tensor transposed(const Tensor& t) {
-  const int64_t rows = t.size(0), cols = t.size(1);
-  const Tensor out = Tensor::empty({cols, rows}, t.dtype());
-  with_elements(out, [&](auto to) {
-    using Number = std::remove_reference_t<decltype(to[0])>;
-    const auto from = t.data<Number>();
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c) to[size_t(c * rows + r)] = from[size_t(r * cols + c)];
-  });
-  return out;
-}
-
 bool is_zero(const Tensor& t) {
   bool zero = true;
   with_elements(t, [&](auto values) {

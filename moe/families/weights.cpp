@@ -39,16 +39,6 @@ bool is_router_buffer(const std::string& name) {
          !ends_with(name, ".bias");
 }
 
-Tensor transposed(const Tensor& t) {
-  Tensor out = Tensor::empty({t.size(1), t.size(0)}, t.dtype());
-  const int64_t rows = t.size(0), cols = t.size(1), bytes = dtype_bytes(t.dtype());
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < cols; ++c)
-      std::memcpy(out.raw() + (c * rows + r) * bytes, t.raw() + (r * cols + c) * bytes,
-                  size_t(bytes));
-  return out;
-}
-
 // The shape the stored tensor must have for a piece of this shape.
 Shape stored_shape(const TensorPlace& place, const Shape& piece) {
   Shape s;

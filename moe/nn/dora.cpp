@@ -59,18 +59,6 @@ void columns_to_panels(const Tensor& panels, const Tensor& columns) {
   });
 }
 
-Tensor transposed(const Tensor& t) {
-  const int64_t rows = t.size(0), cols = t.size(1);
-  const Tensor out = Tensor::empty({cols, rows}, t.dtype());
-  with_elements(out, [&](auto to) {
-    using Number = std::remove_reference_t<decltype(to[0])>;
-    const auto from = t.data<Number>();
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c) to[size_t(c * rows + r)] = from[size_t(r * cols + c)];
-  });
-  return out;
-}
-
 }  // namespace
 
 void LowRank::add_to_row(const Tensor& w_OI, int64_t row, int64_t begin, int64_t end,

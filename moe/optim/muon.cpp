@@ -18,25 +18,6 @@ constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315, kEps = 1e-7;
 // of a wide matrix are pieces of the rows of its transpose.
 bool is_tall(const Tensor& matrix) { return matrix.size(0) > matrix.size(1); }
 
-template <class T>
-void transpose_into(const Tensor& to, const Tensor& from) {
-  const int64_t rows = from.size(0), cols = from.size(1);
-  const std::span<T> in = from.data<T>(), out = to.data<T>();
-  for (int64_t r0 = 0; r0 < rows; r0 += 16)
-    for (int64_t c = 0; c < cols; ++c)
-      for (int64_t r = r0; r < std::min(rows, r0 + 16); ++r)
-        out[size_t(c * rows + r)] = in[size_t(r * cols + c)];
-}
-
-Tensor transposed(const Tensor& x) {
-  Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype());
-  if (x.dtype() == DType::f64)
-    transpose_into<double>(out, x);
-  else
-    transpose_into<float>(out, x);
-  return out;
-}
-
 // A symmetric matrix [n, n] from rows to panels and back: 16 numbers of a row lie side by side in
 // either.
 void copy_symmetric(const Tensor& rows, const Tensor& panels, bool to_panels) {

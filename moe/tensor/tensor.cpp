@@ -211,6 +211,18 @@ void copy_in(const Tensor& weight, int64_t e, int64_t row, int64_t n, const Tens
                    [=](int64_t p, int64_t r, int64_t c) { to[p] = from[r * cols + c]; });
 }
 
+// 16 rows at a time, so that what is written lies side by side.
+template <class T>
+void transpose_into(const Tensor& to, const Tensor& from) {
+  const int64_t rows = from.size(0), cols = from.size(1);
+  const T* in = reinterpret_cast<const T*>(from.raw());
+  T* out = reinterpret_cast<T*>(to.raw());
+  for (int64_t first = 0; first < rows; first += 16)
+    for (int64_t c = 0; c < cols; ++c)
+      for (int64_t r = first; r < std::min(rows, first + 16); ++r)
+        out[c * rows + r] = in[r * cols + c];
+}
+
 }  // namespace
 
 Tensor read_rows(const Tensor& weight, int64_t e, int64_t row, int64_t n) {
@@ -241,6 +253,19 @@ Tensor to_layout(const Tensor& weight, Layout layout) {
   Tensor out = Tensor::empty(weight.shape(), weight.dtype(), layout);
   for (int64_t e = 0; e < weight.n_matrices(); ++e)
     write_rows(out, e, 0, read_rows(weight, e, 0, weight.shape()[-2]));
+  return out;
+}
+
+Tensor transposed(const Tensor& matrix) {
+  MOE_CHECK(matrix.shape().rank() == 2 && matrix.layout() == Layout::row_major,
+            "[tensor] only a row-major matrix is transposed, not ", matrix.shape().text());
+  Tensor out = Tensor::empty({matrix.size(1), matrix.size(0)}, matrix.dtype());
+  switch (dtype_bytes(matrix.dtype())) {
+    case 8: transpose_into<uint64_t>(out, matrix); break;
+    case 4: transpose_into<uint32_t>(out, matrix); break;
+    case 2: transpose_into<uint16_t>(out, matrix); break;
+    default: transpose_into<uint8_t>(out, matrix); break;
+  }
   return out;
 }
 

@@ -128,6 +128,8 @@ Tensor read_rows(const Tensor& weight, int64_t e, int64_t row, int64_t n);
 void write_rows(const Tensor& weight, int64_t e, int64_t row, const Tensor& values);
 /// The same numbers in another layout.
 Tensor to_layout(const Tensor& weight, Layout layout);
+/// [cols, rows] of a row-major matrix [rows, cols].
+Tensor transposed(const Tensor& matrix);
 
 /// f(span) with the elements in their own type.
 template <class F>

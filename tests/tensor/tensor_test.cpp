@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "moe/tensor/tensor.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
+
+#include "moe/base/error.h"
 
 namespace moe {
 namespace {
@@ -15,6 +18,25 @@ TEST(Panels, RowsComeBackAsTheyWentInForEveryLayout) {
       EXPECT_TRUE(same_bits(to_layout(stored, Layout::row_major), values)) << rows;
       EXPECT_EQ(read_rows(stored, 2, 1, 1).data<float>()[3], float((2 * rows + 1) * 5 + 3));
     }
+}
+
+TEST(Transposed, RowsBecomeColumnsForEveryElementSize) {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    // 19 rows: more than the 16 that move at a time.
+    const Tensor matrix = Tensor::empty({19, 3}, dtype);
+    const int64_t bytes = dtype_bytes(dtype);
+    for (int64_t i = 0; i < matrix.stored_bytes(); ++i) matrix.raw()[i] = std::byte(i % 251);
+    const Tensor turned = transposed(matrix);
+    ASSERT_EQ(turned.shape(), Shape({3, 19}));
+    for (int64_t r = 0; r < 19; ++r)
+      for (int64_t c = 0; c < 3; ++c)
+        EXPECT_TRUE(std::equal(matrix.raw() + (r * 3 + c) * bytes,
+                               matrix.raw() + (r * 3 + c + 1) * bytes,
+                               turned.raw() + (c * 19 + r) * bytes))
+            << r << ' ' << c;
+    EXPECT_TRUE(same_bits(transposed(turned), matrix));
+  }
+  EXPECT_THROW(transposed(Tensor::empty({2, 3, 4}, DType::f32)), Error);
 }
 
 TEST(Panels, PadsAreZeroAndLieWhereTheMapSays) {
